@@ -1,0 +1,1 @@
+"""An asyncio real-time market data streamer."""

@@ -1,0 +1,67 @@
+"""Order book checksums: one CRC32, with the venue's way of writing a level as its parameters.
+
+A checksum is computed over text, so it needs the digits that the venue wrote. `numbers="decimal"` keeps them; from floats they are
+written back either with the instrument's fixed number of decimals (`fixed`, kraken) or as the shortest form (`shortest`, okx).
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from streamer.book import Book
+from streamer.types import Instrument, Level
+
+Write: TypeAlias = Callable[[Any, Decimal | None], str]
+"""A number and its step (the instrument's price or size step) to the text that the venue hashes."""
+
+
+def shortest(number: float | Decimal, step: Decimal | None = None) -> str:
+    """The plain decimal form without exponent: a Decimal's own digits, a float's shortest ones without a trailing `.0`."""
+    if isinstance(number, Decimal):
+        return format(number, "f")
+    text = repr(number)
+    if "e" in text:
+        text = format(Decimal(text), "f")
+    return text[:-2] if text.endswith(".0") else text
+
+
+def fixed(number: float | Decimal, step: Decimal | None) -> str:
+    """With exactly the decimals of `step`, the point taken out and leading zeros stripped: Kraken's way."""
+    exponent = step.as_tuple().exponent if step is not None else 0
+    decimals = -exponent if isinstance(exponent, int) and exponent < 0 else 0
+    return f"{number:.{decimals}f}".replace(".", "").lstrip("0")
+
+
+class Crc32(Struct, frozen=True):
+    """A CRC32 over the top `depth` levels.
+
+    `order`: `asks_bids` hashes all asks, then all bids, each best first; `interleaved` bid, ask, bid, ask ... and goes on with the
+    longer side alone. `separator` joins all fields (price, size, price, ...). `signed` reads the result as int32.
+    """
+
+    depth: int
+    order: Literal["asks_bids", "interleaved"]
+    write: Write
+    separator: str = ""
+    signed: bool = False
+
+    def __call__(self, book: Book[Any], instrument: Instrument) -> int:
+        """The checksum of `book` now."""
+        bids, asks = book.bids.top(self.depth), book.asks.top(self.depth)
+        levels = asks + bids if self.order == "asks_bids" else list(_interleave(bids, asks))
+        crc = zlib.crc32(self.text(levels, instrument).encode())
+        return crc - (1 << 32) if self.signed and crc >> 31 else crc
+
+    def text(self, levels: Sequence[Level[Any]], instrument: Instrument) -> str:
+        """What is hashed."""
+        write, price_step, size_step = self.write, instrument.price_step, instrument.size_step
+        return self.separator.join([t for price, size in levels for t in (write(price, price_step), write(size, size_step))])
+
+
+def _interleave(bids: list[Level[Any]], asks: list[Level[Any]]) -> list[Level[Any]]:
+    both = [level for pair in zip(bids, asks, strict=False) for level in pair]
+    n = min(len(bids), len(asks))
+    return both + bids[n:] + asks[n:]

@@ -1,0 +1,150 @@
+"""The two typed forms of a normalizer, `union` and `keyed`: bytes to a wire Struct to its handler, in one decode.
+
+Both are generic in the number type: exact mode is another decoder, not other code. What neither form knows (acks, errors,
+heartbeats, surprises) goes a slow road: parsed as plain JSON and given to `other`, which answers or says `Unknown`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple, Union
+
+import msgspec
+import orjson
+from msgspec import Meta
+
+from streamer.errors import BadFrame, BadNumber
+from streamer.spec import Ctx, Decode, Handler, Normalizer, On, Out, Unknown
+from streamer.types import Tick
+
+FLOAT = Annotated[float, Meta(ge=-1e30, le=1e30)]
+"""Lax mode lets nan and inf through; the bounds do not (about a fifth more on a 40-level message)."""
+KEYS_KEPT = 1024
+"""Keys resolved through a `*` entry and remembered."""
+
+
+class After(NamedTuple):
+    """Where the key stands: behind the first `mark`, up to the next `until`."""
+
+    mark: bytes
+    until: bytes
+
+
+def after(mark: bytes, until: bytes = b'"') -> After:
+    """The key is what follows `mark`, up to `until`."""
+    return After(mark, until)
+
+
+def decoder(wire: Any, num: type[float] | type[Decimal]) -> Callable[[bytes], Any]:
+    """A lax JSON decoder of `wire`, with the number type filled in where it is generic."""
+    number: Any = FLOAT if num is float else num
+    return msgspec.json.Decoder(_concrete(wire, number), strict=False).decode
+
+
+def _concrete(wire: Any, number: Any) -> Any:
+    parameters = getattr(wire, "__parameters__", ())
+    return wire[(number,) * len(parameters)] if parameters else wire
+
+
+def union(*ons: On, other: Handler, envelope: Any = None) -> Normalizer:
+    """The payload's own tag names the handler: the wire types are tagged Structs of one msgspec union.
+
+    With `envelope`, a Struct generic in the type of its field `data`, the payload is that field.
+    """
+
+    def compile_(num: type[float] | type[Decimal]) -> Decode:
+        number: Any = FLOAT if num is float else num
+        payload: Any = Union[tuple(_concrete(o.wire, number) for o in ons)]  # noqa: UP007  (built at run time)
+        decode = msgspec.json.Decoder(envelope[payload] if envelope else payload, strict=False).decode
+        table = {o.wire: o.handle for o in ons}
+
+        def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
+            try:
+                message = decode(data)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+                return _slow(data, ctx, other, e)
+            if envelope:
+                message = message.data
+            answer: Out[Any] = table[message.__class__](message, ctx)
+            return answer
+
+        return road
+
+    return Normalizer(compile_, ons)
+
+
+def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalizer:
+    """A key found in the bytes picks decoder and handler. A table entry may end in `*`: it stands for every key that starts so."""
+    mark, until = key
+    skip = len(mark)
+
+    def compile_(num: type[float] | type[Decimal]) -> Decode:
+        exact = {k: (decoder(o.wire, num), o.handle) for k, o in table.items() if not k.endswith(b"*")}
+        starts = [(k[:-1], (decoder(o.wire, num), o.handle)) for k, o in table.items() if k.endswith(b"*")]
+        get = exact.get
+
+        def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
+            i = data.find(mark) + skip
+            if i < skip:
+                return _slow(data, ctx, other, None)
+            found = data[i : data.find(until, i)]
+            hit = get(found)
+            if hit is None:
+                hit = next((h for start, h in starts if found.startswith(start)), None)
+                if hit is None:
+                    return _slow(data, ctx, other, None)
+                if len(exact) < KEYS_KEPT:
+                    exact[found] = hit
+            try:
+                message = hit[0](data)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+                return _slow(data, ctx, other, e)
+            answer: Out[Any] = hit[1](message, ctx)
+            return answer
+
+        return road
+
+    return Normalizer(compile_, tuple(table.values()))
+
+
+def _slow(data: bytes, ctx: Ctx[Any], other: Handler, error: Exception | None) -> Out[Any]:
+    """Plain JSON for `other`. A frame that failed its typed decode and that `other` does not know is bad, not unknown."""
+    try:
+        message = orjson.loads(data)
+    except (orjson.JSONDecodeError, RecursionError):
+        raise BadFrame("not JSON", "json") from None
+    try:
+        answer = other(message, ctx)
+    except KeyError:
+        raise
+    except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as e:
+        raise BadFrame(f"{type(e).__name__}: {e}", "shape") from None
+    if error is not None and (answer is None or isinstance(answer, Unknown)):
+        raise BadFrame(str(error), "number" if isinstance(error, msgspec.ValidationError) and "float" in str(error) else "shape")
+    return answer
+
+
+BOUND = Decimal("1e30")
+LEAST = -60
+"""The smallest exponent of a Decimal that is believed."""
+
+
+def _sane_number(x: Decimal) -> bool:
+    if not x.is_finite() or abs(x) > BOUND:
+        return False
+    exponent = x.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= LEAST
+
+
+def check_decimals(ticks: Sequence[Any]) -> None:
+    """Raise `BadNumber` unless every Decimal in these ticks is finite and within reason: `Decimal` itself takes "nan", "1E+999999",
+    "1_000" and full-width digits (the last two arrive as plain values and are harmless)."""
+    for tick in ticks:
+        if not isinstance(tick, Tick):
+            continue
+        for name in tick.__struct_fields__:
+            value = getattr(tick, name)
+            if isinstance(value, Decimal):
+                if not _sane_number(value):
+                    raise BadNumber(f"{name} of {tick.symbol} is {value!s:.40}")
+            elif name in ("bids", "asks") and not all(_sane_number(p) and _sane_number(s) for p, s in value):
+                raise BadNumber(f"a level of {tick.symbol} is not a number within reason")

@@ -1,0 +1,256 @@
+"""What an exchange declares: a `Feed` of facts and a normalizer of pure handlers.
+
+A handler is ``handler(message, ctx) -> answers``: ticks, or controls from a closed set. It never sees a socket, a clock, a task or a
+book; the message was already decoded into a typed wire Struct. No base class, no hook to override.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Generic, NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from streamer.checksum import Crc32
+from streamer.frames import Framing
+from streamer.rules import Rule, unnumbered
+from streamer.types import AnyTick, BookDelta, BookSnapshot, Instrument, Kind, N, Trade
+
+
+class Ctx(Generic[N]):
+    """All that a handler may see besides the message.
+
+    `exchange`; `market` of the connection; `ts_recv` (ns) of the frame; `sym` from the venue's raw id to the `Instrument` (a KeyError
+    is counted as an unknown symbol); `num`, which makes a number of the chosen type out of text; `mem`, free for the handlers of this
+    connection and thrown away with it.
+    """
+
+    __slots__ = ("exchange", "market", "mem", "num", "sym", "ts_recv")
+
+    def __init__(self, exchange: str, market: str, sym: Mapping[str, Instrument], num: Callable[[Any], N]) -> None:
+        self.exchange = exchange
+        self.market = market
+        self.sym = sym
+        self.num: Callable[[Any], N] = num
+        self.mem: dict[Any, Any] = {}
+        self.ts_recv = 0
+
+
+class Reply(Struct, frozen=True):
+    """Send this frame back (a pong that the venue wants in its own form, a follow-up request)."""
+
+    frame: str | bytes
+
+
+class Ready(Struct, frozen=True):
+    """The venue said that it accepts subscriptions now (feeds with `await_ready`)."""
+
+
+class Ack(Struct, frozen=True):
+    """A subscription was accepted: `key` is the topic, or the number `n` that `subscribe` was given."""
+
+    key: str | int
+
+
+class Reject(Struct, frozen=True):
+    """A subscription was refused. `fatal`: asking again is of no use."""
+
+    key: str | int
+    reason: str
+    fatal: bool = False
+
+
+class Restart(Struct, frozen=True):
+    """This connection cannot be trusted any more (a hole in a sequence that counts it), or the venue wants us to come again.
+
+    `planned`: the venue only announces it, so a new line may be opened before this one is closed.
+    """
+
+    reason: str
+    planned: bool = False
+
+
+class Checked(Struct, Generic[N], frozen=True):
+    """A checksum of the book of `symbol`: after applying `tick`, or as it stands when the venue sends the checksum alone."""
+
+    symbol: str
+    checksum: int
+    tick: BookDelta[N] | BookSnapshot[N] | None = None
+
+
+class History(Struct, Generic[N], frozen=True):
+    """Trades that the venue sends at subscribing although they happened before. Dropped, but for those missed over a reconnect."""
+
+    trades: Sequence[Trade[N]]
+
+
+class Unknown(Struct, frozen=True):
+    """The frame is the venue's, well-formed, and nothing we asked for. `what` names it (a channel, an event) for the count."""
+
+    what: str
+
+
+Control: TypeAlias = Reply | Ready | Ack | Reject | Restart | Checked[N] | History[N] | Unknown
+Answer: TypeAlias = AnyTick[N] | Control[N]
+Out: TypeAlias = Answer[N] | Sequence[Answer[N]] | None
+Handler: TypeAlias = Callable[[Any, Ctx[Any]], Out[Any]]
+
+
+class On(NamedTuple):
+    """A wire type and the function that reads it."""
+
+    wire: Any
+    handle: Callable[..., Any]
+
+
+def on(wire: Any, handle: Callable[..., Any]) -> On:
+    """Decode into `wire` (generic wire types get the number type filled in) and hand the message to `handle`."""
+    return On(wire, handle)
+
+
+class Instruments(Struct, frozen=True):
+    """Where the list of instruments is, and ``parse(message, ctx) -> instruments``, called once for each url's answer."""
+
+    urls: Sequence[str]
+    parse: On
+
+
+class FromStream(Struct, frozen=True):
+    """The book's snapshot comes in the stream, after subscribing.
+
+    `depths`: those that the venue offers, ascending; empty if there is no choice. `truncate`: the venue counts on us to cut the book
+    to the subscribed depth.
+    """
+
+    rule: Rule = unnumbered
+    checksum: Crc32 | None = None
+    depths: Sequence[int] = ()
+    truncate: bool = False
+    grace_s: float = 1.0
+
+
+class FromRest(Struct, frozen=True):
+    """The snapshot comes by REST: `url` is a template ({id} {lower} {base} {quote} {depth}), `parse` ``(message, ctx, instrument)``
+    to a `BookSnapshot`. `weight` counts against `Limits.rest`; `delay` seconds pass between the first delta held and the request."""
+
+    url: str
+    parse: On
+    rule: Rule
+    weight: int = 1
+    delay: float = 0.0
+    depths: Sequence[int] = ()
+    grace_s: float = 1.0
+
+
+class FullRefresh(Struct, frozen=True):
+    """Every message is the whole book (to its depth): nothing to sequence."""
+
+    depths: Sequence[int] = ()
+    grace_s: float = 1.0
+
+
+BookMethod: TypeAlias = FromStream | FromRest | FullRefresh
+
+
+class Endpoint(Struct, frozen=True):
+    """Where to connect. `ping_every` overrides the feed's, for venues that dictate it with the address."""
+
+    url: str
+    headers: Mapping[str, str] = {}
+    subprotocols: Sequence[str] = ()
+    ping_every: float | None = None
+
+
+Fetch: TypeAlias = Callable[[str, str], Awaitable[bytes]]
+"""``await fetch(method, url)`` -> body, through the venue's gates. What a token-fetching endpoint is given."""
+EndpointOf: TypeAlias = str | Endpoint | Callable[[Fetch], Awaitable[Endpoint]]
+
+
+class Ping(Struct, frozen=True):
+    """Ask for a sign of life every `every` seconds: with `frame`, or with a websocket ping when it is None. `answer` is the venue's
+    literal reply when it is no JSON; JSON replies go to the normalizer."""
+
+    every: float
+    frame: str | None = None
+    answer: bytes | None = None
+
+
+class Limits(Struct, frozen=True):
+    """The venue's limits, each (how many, per seconds). `life_s`: it cuts connections after that long; ours are renewed before."""
+
+    connects: tuple[int, float] = (10, 10.0)
+    sends: tuple[int, float] = (5, 1.0)
+    rest: tuple[int, float] = (10, 1.0)
+    topics_per_line: int = 100
+    topics_per_command: int = 50
+    frame_bytes: int = 16 * 1024 * 1024
+    life_s: float | None = None
+
+
+class Poll(Struct, frozen=True):
+    """What the venue serves only by REST: `url` (a template) asked every `every` seconds, `parse` ``(message, ctx, instrument)``."""
+
+    every: float
+    url: str
+    parse: On
+    weight: int = 1
+
+
+Commands: TypeAlias = Callable[[Sequence[str], int], Sequence[str]]
+"""``(topics, n) -> frames``; `n` numbers the command, for venues that answer with it."""
+
+
+class Feed(Struct, frozen=True, kw_only=True):
+    """An exchange's facts.
+
+    `endpoints`: address by market. `market`: which market carries an instrument's kind; needed where there are several.
+    `topics`: by (market, kind) the template of the venue's topic, filled with {id} {lower} {base} {quote} {interval} {depth}; or a
+    `Poll`. One topic may feed several kinds; the engine counts references to it. `intervals`: ccxt's candle interval to the venue's.
+    `book`: how each market's book is kept right. `quiet_s`: after so many seconds without any frame the connection is given up.
+    """
+
+    name: str
+    endpoints: Mapping[str, EndpointOf]
+    instruments: Instruments
+    topics: Mapping[tuple[str, Kind], str | Poll]
+    subscribe: Commands
+    unsubscribe: Commands
+    normalize: "Normalizer"
+    market: Callable[[Instrument, Kind], str] | None = None
+    book: Mapping[str, BookMethod] = {}
+    intervals: Mapping[str, str] = {}
+    framing: Framing | None = None
+    await_ready: bool = False
+    ping: Ping | None = None
+    quiet_s: float = 60.0
+    limits: Limits = Limits()
+
+    def market_of(self, instrument: Instrument, kind: Kind) -> str:
+        """The market (endpoint) that carries `kind` of `instrument`."""
+        return self.market(instrument, kind) if self.market is not None else next(iter(self.endpoints))
+
+    def kinds(self) -> list[Kind]:
+        """Every kind declared, in the order of declaration."""
+        return list(dict.fromkeys(kind for _, kind in self.topics))
+
+
+def fill(template: str, instrument: Instrument, interval: str = "", depth: int | None = None) -> str:
+    """A topic or url from its template."""
+    return template.format(
+        id=instrument.id,
+        lower=instrument.id.lower(),
+        base=instrument.base,
+        quote=instrument.quote,
+        interval=interval,
+        depth="" if depth is None else depth,
+    )
+
+
+Decode: TypeAlias = Callable[[bytes, Ctx[Any]], Out[Any]]
+"""A compiled normalizer: one message's bytes to its answers. Raises `BadFrame`; a KeyError means an unknown symbol."""
+
+
+class Normalizer(Struct, frozen=True):
+    """How messages are told apart: see `streamer.decode.union` and `keyed`. `compile(number type)` gives the `Decode`."""
+
+    compile: Callable[[type[float] | type[Decimal]], Decode]
+    handlers: Sequence[On]

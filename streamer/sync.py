@@ -1,0 +1,167 @@
+"""The state machine that keeps one book true. Its law: a book that is not known to be right is never served as right.
+
+    waiting --snapshot--> live --gap | checksum | crossed | disconnect | bad level--> waiting
+
+No I/O and no clock: times come with the ticks. There is one `Sync` per (connection, symbol). While waiting, a book whose snapshot
+comes by REST (or on request) holds deltas, bounded; one whose snapshot comes in the stream drops them. A snapshot older than the
+first held delta is refused, what is held is kept, and another is asked for. A snapshot is asked for once: `asked` stays set until
+the book is live (no resubscription storms).
+"""
+
+from collections.abc import Sequence
+from typing import Generic, Literal, TypeAlias
+
+from streamer.book import BadLevel, Book
+from streamer.checksum import Crc32
+from streamer.rules import APPLY, DROP, Rule, unnumbered
+from streamer.types import BookDelta, BookSnapshot, Instrument, N
+
+MAX_HELD = 10_000
+"""Deltas held while a snapshot is on its way (RELIABILITY D13)."""
+CROSSED_GRACE_NS = 1_000_000_000
+Taken: TypeAlias = Literal["applied", "dropped", "held", "stale"]
+"""What became of a delta. `applied`: publish it. `stale`: the book just fell, see `stale_reason`."""
+
+
+class Sync(Generic[N]):
+    """Keeps `book` of `instrument`. `live` tells whether it is known to be right; `stale_reason` why not."""
+
+    __slots__ = (
+        "_crossed_since", "_fresh", "applied", "asked", "book", "checksum", "depth", "dropped", "grace", "held", "hold", "instrument",
+        "live", "refused", "rule", "stale_reason", "ts_recv",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        rule: Rule = unnumbered,
+        *,
+        hold: bool = False,
+        checksum: Crc32 | None = None,
+        depth: int | None = None,
+        grace: int = CROSSED_GRACE_NS,
+    ) -> None:
+        self.instrument = instrument
+        self.rule = rule
+        self.hold = hold
+        self.checksum = checksum
+        self.depth = depth
+        self.grace = grace
+        self.book: Book[N] = Book()
+        self.held: list[BookDelta[N]] = []
+        self.live = False
+        self.asked = False
+        self.stale_reason: str | None = "waiting"
+        self.ts_recv = 0
+        self.applied = self.dropped = self.refused = 0
+        self._fresh = True
+        self._crossed_since: int | None = None
+
+    def delta(self, tick: BookDelta[N], checksum: int | None = None) -> Taken:
+        """Take a delta and say what became of it.
+
+        With `checksum`, the venue's own number for the book after this delta, the book is verified before the answer.
+        """
+        if not self.live:
+            return self._keep(tick)
+        book = self.book
+        verdict = self.rule(book.seq, tick, self._fresh)
+        if verdict is not APPLY:
+            if verdict is DROP:
+                self.dropped += 1
+                return "dropped"
+            self._fall("gap", tick)
+            return "stale"
+        try:
+            book.bids.update(tick.bids)
+            book.asks.update(tick.asks)
+        except BadLevel:
+            self._fall("bad_level")
+            return "stale"
+        if tick.last is not None:
+            book.seq = tick.last
+        if self.depth is not None:
+            book.truncate(self.depth)
+        self._fresh = False
+        self.applied += 1
+        self.ts_recv = tick.ts_recv
+        bids, asks = book.bids.prices, book.asks.prices
+        if bids and asks and bids[-1] > asks[0]:
+            if self._crossed_since is None:
+                self._crossed_since = tick.ts_recv
+            elif tick.ts_recv - self._crossed_since > self.grace:
+                self._fall("crossed")
+                return "stale"
+        elif self._crossed_since is not None:
+            self._crossed_since = None
+        if checksum is not None and not self.verify(checksum):
+            return "stale"
+        return "applied"
+
+    def snapshot(self, tick: BookSnapshot[N], checksum: int | None = None) -> Sequence[BookSnapshot[N] | BookDelta[N]]:
+        """Take a snapshot. The answer is what to publish: nothing when it was refused (`asked` is then False: ask again), or the
+        snapshot and the held deltas that follow it. Those that follow may bring the book down again: look at `live`."""
+        held = [d for d in self.held if self.rule(tick.seq, d, True) is not DROP]
+        if held and self.rule(tick.seq, held[0], True) is not APPLY:
+            self.refused += 1
+            self.asked = False
+            return ()
+        try:
+            self.book.replace(tick)
+        except BadLevel:
+            self._fall("bad_level")
+            return ()
+        if self.depth is not None:
+            self.book.truncate(self.depth)
+        self.held, self.live, self.asked, self._fresh = [], True, False, True
+        self.stale_reason, self._crossed_since, self.ts_recv = None, None, tick.ts_recv
+        if checksum is not None and not self.verify(checksum):
+            return ()
+        out: list[BookSnapshot[N] | BookDelta[N]] = [tick]
+        for i, delta in enumerate(held):
+            answer = self.delta(delta)
+            if answer == "applied":
+                out.append(delta)
+            elif answer == "stale":
+                self.held += held[i + 1 :]
+                break
+        return out
+
+    def verify(self, checksum: int) -> bool:
+        """Is this the checksum of the live book? If not, the book is stale from here on. Unknown ways of summing pass."""
+        if not self.live or self.checksum is None:
+            return True
+        if self.checksum(self.book, self.instrument) == checksum:
+            return True
+        self._fall("checksum")
+        return False
+
+    def fall(self, reason: str) -> bool:
+        """Stop trusting the book (disconnect, bad frame, resync asked for by hand). True if it was live until now.
+
+        What was held belongs to the line or the sequence that broke, so it goes too.
+        """
+        was = self.live
+        self._fall(reason)
+        self.held = []
+        return was
+
+    def _fall(self, reason: str, hold: BookDelta[N] | None = None) -> None:
+        self.live = False
+        self.asked = False
+        self.stale_reason = reason
+        self._crossed_since = None
+        self.held = [hold] if self.hold and hold is not None else []
+
+    def _keep(self, tick: BookDelta[N]) -> Taken:
+        if not self.hold:
+            self.dropped += 1
+            return "dropped"
+        held = self.held
+        if held and self.rule(held[-1].last, tick, False) not in (APPLY, DROP):
+            held.clear()  # a gap among the held: what lies before it can never be used
+        if len(held) >= MAX_HELD:
+            held.clear()
+            self.asked = False
+        held.append(tick)
+        return "held"
