@@ -13,11 +13,13 @@ import orjson
 from msgspec import Meta
 
 from streamer.errors import BadFrame, BadNumber
-from streamer.spec import Ctx, Decode, Handler, Normalizer, On, Out, Unknown
+from streamer.spec import Ctx, Decode, Handler, Normalizer, On, Out, Unknown, UnknownId
 from streamer.types import Tick
 
 FLOAT = Annotated[float, Meta(ge=-1e30, le=1e30)]
 """Lax mode lets nan and inf through; the bounds do not (about a fifth more on a 40-level message)."""
+HANDLER_ERRORS = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
+"""What a handler may raise over a message of an unexpected shape."""
 KEYS_KEPT = 1024
 """Keys resolved through a `*` entry and remembered."""
 
@@ -114,13 +116,26 @@ def _slow(data: bytes, ctx: Ctx[Any], other: Handler, error: Exception | None) -
         raise BadFrame("not JSON", "json") from None
     try:
         answer = other(message, ctx)
-    except KeyError:
+    except UnknownId:
         raise
-    except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as e:
+    except HANDLER_ERRORS as e:
         raise BadFrame(f"{type(e).__name__}: {e}", "shape") from None
     if error is not None and (answer is None or isinstance(answer, Unknown)):
         raise BadFrame(str(error), "number" if isinstance(error, msgspec.ValidationError) and "float" in str(error) else "shape")
     return answer
+
+
+def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
+    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body."""
+    decode, handle = decoder(spec.wire, num), spec.handle
+
+    def read(body: bytes, ctx: Ctx[Any], *more: Any) -> Any:
+        try:
+            return handle(decode(body), ctx, *more)
+        except (msgspec.MsgspecError, RecursionError, *HANDLER_ERRORS) as e:
+            raise BadFrame(f"REST answer not understood: {type(e).__name__}: {e}", "shape") from None
+
+    return read
 
 
 BOUND = Decimal("1e30")

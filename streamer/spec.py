@@ -16,17 +16,28 @@ from streamer.rules import Rule, unnumbered
 from streamer.types import AnyTick, BookDelta, BookSnapshot, Instrument, Kind, N, Trade
 
 
+class UnknownId(KeyError):
+    """The venue named an instrument that its list does not hold. Costs the frame, is counted, and makes the list be read again."""
+
+
+class Symbols(dict[str, Instrument]):
+    """The venue's raw id to the `Instrument`."""
+
+    def __missing__(self, raw: str) -> Instrument:
+        raise UnknownId(raw)
+
+
 class Ctx(Generic[N]):
     """All that a handler may see besides the message.
 
-    `exchange`; `market` of the connection; `ts_recv` (ns) of the frame; `sym` from the venue's raw id to the `Instrument` (a KeyError
-    is counted as an unknown symbol); `num`, which makes a number of the chosen type out of text; `mem`, free for the handlers of this
+    `exchange`; `market` of the connection; `ts_recv` (ns) of the frame; `sym` from the venue's raw id to the `Instrument` (an id
+    that is not there raises `UnknownId`); `num`, which makes a number of the chosen type out of text; `mem`, free for the handlers of this
     connection and thrown away with it.
     """
 
     __slots__ = ("exchange", "market", "mem", "num", "sym", "ts_recv")
 
-    def __init__(self, exchange: str, market: str, sym: Mapping[str, Instrument], num: Callable[[Any], N]) -> None:
+    def __init__(self, exchange: str, market: str, sym: Symbols, num: Callable[[Any], N]) -> None:
         self.exchange = exchange
         self.market = market
         self.sym = sym

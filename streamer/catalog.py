@@ -1,0 +1,120 @@
+"""A venue's instruments: loaded on first use, cached on disk, refreshed hourly and after an unknown id."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamer.decode import rest
+from streamer.errors import BadFrame, IoFailure, UnknownSymbol, nearest
+from streamer.gates import Gates
+from streamer.io import Io
+from streamer.spec import Ctx, Feed, Symbols
+from streamer.types import Instrument
+
+log = logging.getLogger(__name__)
+
+FRESH_NS = 3600 * 1_000_000_000
+_ENCODE = msgspec.json.Encoder(decimal_format="string").encode
+
+
+def parse_instruments(feed: Feed, body: bytes, ts_recv: int) -> list[Instrument]:
+    """The instruments in one REST answer of this feed. Raises `BadFrame`."""
+    ctx: Ctx[Any] = Ctx(feed.name, "", Symbols(), Decimal)
+    ctx.ts_recv = ts_recv
+    return list(rest(feed.instruments.parse, Decimal)(body, ctx))
+
+
+class Catalog:
+    """`by_symbol` holds every instrument; `tables` the venue's raw ids, one table a market because an id may mean two things."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.by_symbol: dict[str, Instrument] = {}
+        self.tables: dict[str, Symbols] = {market: Symbols() for market in feed.endpoints}
+
+    def update(self, instruments: Iterable[Instrument]) -> list[Instrument]:
+        """Take a full list. What is new or changed is given back; what is not listed any more comes back once, inactive."""
+        new = {i.symbol: i for i in instruments}
+        changed = [i for s, i in new.items() if (old := self.by_symbol.get(s)) is None or _facts(old) != _facts(i)]
+        for symbol, old in self.by_symbol.items():
+            if symbol not in new and old.active:
+                gone = msgspec.structs.replace(old, active=False)
+                new[symbol] = gone
+                changed.append(gone)
+        self.by_symbol.update(new)
+        for instrument in changed:
+            self._table(instrument)
+        return changed
+
+    def _table(self, instrument: Instrument) -> None:
+        for market in {self.feed.market_of(instrument, kind) for _, kind in self.feed.topics}:
+            if instrument.active or instrument.id not in self.tables[market]:
+                self.tables[market][instrument.id] = instrument
+
+    def find(self, symbol: str) -> Instrument:
+        """The instrument, or `UnknownSymbol` with the nearest names."""
+        found = self.by_symbol.get(symbol)
+        if found is None:
+            raise UnknownSymbol(f"{self.feed.name} lists no {symbol!r}{nearest(symbol, self.by_symbol)}")
+        return found
+
+
+def _facts(instrument: Instrument) -> Instrument:
+    return msgspec.structs.replace(instrument, ts_event=None, ts_recv=0)
+
+
+async def fetch_instruments(feed: Feed, gates: Gates, io: Io) -> list[Instrument]:
+    """All instruments of a venue. One list of several failing costs its own instruments; all failing raises the last `IoFailure`."""
+    found: list[Instrument] = []
+    failure: Exception | None = None
+    for url in feed.instruments.urls:
+        try:
+            body = await gates.fetch("GET", url)
+            found += await asyncio.to_thread(parse_instruments, feed, body, io.now())
+        except (IoFailure, BadFrame) as e:
+            log.warning("%s: instruments: %s", feed.name, e)
+            failure = e
+    if not found and failure is not None:
+        raise failure if isinstance(failure, IoFailure) else IoFailure(str(failure), "bad_answer")
+    return found
+
+
+class Cache:
+    """Instrument lists on disk, one file a venue. `folder` None: no cache."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def read(self, exchange: str, not_before: int) -> list[Instrument]:
+        """The list written at `not_before` (ns) or later, else nothing. A file that cannot be read counts as none."""
+        if self.folder is None:
+            return []
+        try:
+            found = msgspec.json.decode((self.folder / f"{exchange}.json").read_bytes(), type=list[Instrument])
+        except (OSError, msgspec.MsgspecError):
+            return []
+        return found if found and found[0].ts_recv >= not_before else []
+
+    def write(self, exchange: str, instruments: list[Instrument]) -> None:
+        """Keep the list; a disk that refuses is only noted."""
+        if self.folder is None or not instruments:
+            return
+        path = self.folder / f"{exchange}.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            new = path.with_suffix(f".{os.getpid()}.new")
+            new.write_bytes(_ENCODE(instruments))
+            new.replace(path)
+        except OSError as e:
+            log.warning("instrument cache %s cannot be written: %s", path, e)
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """`a 3, b 1`: counts as text, most first."""
+    return ", ".join(f"{k} {v}" for k, v in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])))

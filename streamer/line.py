@@ -1,0 +1,126 @@
+"""One connection's way of a message, without the connection: frame, framing, typed decode, normalizer, hub. Sans-I/O.
+
+The engine feeds it from a socket, replay from a file. A frame that cannot be understood costs that frame, is counted by reason, and a
+sample is kept.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Literal
+
+from streamer.decode import HANDLER_ERRORS, check_decimals
+from streamer.errors import BadFrame
+from streamer.hub import Carrier
+from streamer.rules import unnumbered
+from streamer.spec import BookMethod, Ctx, Feed, FromRest, FromStream, Symbols, Unknown, UnknownId
+from streamer.sync import Sync
+from streamer.types import Instrument
+
+Numbers = Literal["float", "decimal"]
+NUM: dict[str, type[float] | type[Decimal]] = {"float": float, "decimal": Decimal}
+SAMPLE_BYTES = 512
+NAMES_KEPT = 100
+"""Different names of unknown messages counted apart; the rest are `other`."""
+
+
+class Tally:
+    """What an exchange's lines could not use: `bad` frames by reason, `unknown` messages by name, `samples` of bad frames."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.bad: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.unknown_ids: Counter[str] = Counter()
+        self.samples: dict[str, bytes] = {}
+
+    def bad_frame(self, reason: str, data: bytes) -> None:
+        """Count a bad frame; the first of each reason is kept, cut."""
+        self.bad[reason] += 1
+        self.samples.setdefault(reason, data[:SAMPLE_BYTES])
+
+    def name(self, counter: Counter[str], what: str) -> None:
+        """Count under a name that came from outside."""
+        what = what[:64]
+        counter[what if what in counter or len(counter) < NAMES_KEPT else "other"] += 1
+
+
+class Line:
+    """`on_frame` gives back what the engine must see to: controls and `Need`s, or None."""
+
+    def __init__(self, feed: Feed, market: str, symbols: Symbols, numbers: Numbers, carrier: Carrier, tally: Tally) -> None:
+        num = NUM[numbers]
+        self.feed = feed
+        self.market = market
+        self.carrier = carrier
+        self.tally = tally
+        self.ctx: Ctx[Any] = Ctx(feed.name, market, symbols, num)
+        self._decode = feed.normalize.compile(num)
+        self._check: Callable[[Any], None] | None = check_decimals if num is Decimal else None
+        self._answer = feed.ping.answer if feed.ping is not None else None
+
+    def on_frame(self, data: bytes, ts_recv: int) -> list[Any] | None:
+        """Take a frame that arrived at `ts_recv` (ns)."""
+        self.tally.frames += 1
+        self.ctx.ts_recv = ts_recv
+        framing = self.feed.framing
+        if framing is None:
+            return self._message(data, ts_recv)
+        try:
+            messages = framing(data)
+        except BadFrame as e:
+            return self._bad(e.reason, data, ts_recv)
+        back: list[Any] = []
+        for message in messages:
+            back += self._message(message, ts_recv) or ()
+        return back
+
+    def _message(self, data: bytes, ts_recv: int) -> list[Any] | None:
+        try:
+            out = self._decode(data, self.ctx)
+            if out is None:
+                return None
+            answers = out if out.__class__ is list or out.__class__ is tuple else (out,)
+            if self._check is not None:
+                self._check(answers)
+        except BadFrame as e:
+            if e.reason == "json" and data == self._answer:
+                return None
+            return self._bad(e.reason, data, ts_recv)
+        except UnknownId as e:
+            self.tally.name(self.tally.unknown_ids, str(e.args[0]) if e.args else "")
+            return [e]
+        except HANDLER_ERRORS:
+            return self._bad("shape", data, ts_recv)
+        back = self.carrier.push(answers)
+        if back is not None:
+            for control in back:
+                if control.__class__ is Unknown:
+                    self.tally.name(self.tally.unknown, control.what)
+        return back
+
+    def _bad(self, reason: str, data: bytes, ts: int) -> list[Any] | None:
+        self.tally.bad_frame(reason, data)
+        return [BadFrame(reason, reason), *self.carrier.suspect("bad_frame", ts)]
+
+
+def sync_of(method: BookMethod, instrument: Instrument, depth: int | None) -> Sync[Any]:
+    """The state machine for a book kept by this method; `depth` is the one subscribed."""
+    grace = int(method.grace_s * 1e9)
+    if isinstance(method, FromRest):
+        return Sync(instrument, method.rule, hold=True, grace=grace)
+    if isinstance(method, FromStream):
+        sync: Sync[Any] = Sync(instrument, method.rule, checksum=method.checksum, depth=depth if method.truncate else None, grace=grace)
+    else:
+        sync = Sync(instrument, grace=grace)
+    sync.asked = True  # subscribing asks for it
+    return sync
+
+
+def proof_of(method: BookMethod) -> str:
+    """What shows a lost delta: `sequence`, `checksum`, `refresh` (every message is whole), or `none`."""
+    if isinstance(method, FromRest):
+        return "none" if method.rule is unnumbered else "sequence"
+    if isinstance(method, FromStream):
+        return "sequence" if method.rule is not unnumbered else "checksum" if method.checksum is not None else "none"
+    return "refresh"

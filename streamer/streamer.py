@@ -1,0 +1,255 @@
+"""The facade: `Streamer`, which most programs need alone, and the blocking `ticks` for notebooks and scripts."""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from streamer.engine import Engine, Shape
+from streamer.errors import NotReady, UsageError
+from streamer.io import Io
+from streamer.ledger import Ledger
+from streamer.line import Numbers
+from streamer.mailbox import POLICIES, Policy, mailbox
+from streamer.subscription import Pump, Subscription
+from streamer.symbols import split
+from streamer.types import Instrument, Kind, Tick
+from streamer.venue import Options
+from streamer.views import LiveBook
+
+if TYPE_CHECKING:
+    from streamer.recording import Writer
+
+log = logging.getLogger(__name__)
+
+
+class Streamer:
+    """Streams market data of any exchange that `streamer` speaks to.
+
+        async with Streamer() as s:
+            sub = s.subscribe("binance:BTC/USDT", "kraken:BTC/USD", kinds=("trade", "book"))
+            await s.ready(sub, timeout=10)
+            async for tick in sub:
+                ...
+
+    `numbers`: "float" or "decimal" (the exchange's own digits). `sizes`: "base" units, or "venue" as the exchange counts them. `urls`:
+    a base url by exchange, in place of its own hosts. `transport`: "picows" or "websockets". `proxy`: http://, socks5:// or socks5h://
+    for all, else the environment's. `recorder`: a `recording.Writer` that gets every raw frame. `cache`: folder of instrument lists,
+    None for none, by default the user's cache folder. `io`: another world, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        numbers: Numbers = "float",
+        sizes: str = "base",
+        urls: Mapping[str, str] | None = None,
+        transport: str = "picows",
+        proxy: str | None = None,
+        recorder: "Writer | None" = None,
+        cache: Path | str | None = "default",
+        io: Io | None = None,
+    ) -> None:
+        if numbers not in ("float", "decimal"):
+            raise UsageError(f"numbers={numbers!r} is neither 'float' nor 'decimal'")
+        if sizes not in ("base", "venue"):
+            raise UsageError(f"sizes={sizes!r} is neither 'base' nor 'venue'")
+        if transport not in ("picows", "websockets"):
+            raise UsageError(f"transport={transport!r} is neither 'picows' nor 'websockets'")
+        self._transport = transport
+        self._proxy = proxy
+        self._recorder = recorder
+        self._given_io = io
+        folder = _cache_folder() if cache == "default" else None if cache is None else Path(cache)
+        self._options = Options(numbers, sizes, dict(urls or {}), folder)
+        self._engine: Engine | None = None
+        self._names = 0
+
+    async def __aenter__(self) -> Self:
+        self._engine = Engine(self._io_of, self._options)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End every connection. What subscriptions have queued can still be read; then they end."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.close()
+
+    def subscribe(
+        self,
+        *streams: str,
+        kinds: Sequence[Kind] = ("trade",),
+        depth: int | None = None,
+        interval: str = "1m",
+        policy: Policy = "drop_oldest",
+        max_items: int = 10_000,
+        max_bytes: int = 64 << 20,
+        callback: Callable[[Tick[Any]], object] | None = None,
+        on_error: str = "log",
+        name: str | None = None,
+    ) -> Subscription:
+        """Subscribe to streams, each ``exchange:symbol``. Returns at once; data comes when the venue sends it.
+
+        `depth`: levels of a book (None: all that the venue gives); `interval`: of candles. `policy` says what happens when the
+        subscriber is slower than the market and `max_items` ticks or about `max_bytes` bytes wait: drop_oldest, drop_newest, conflate
+        or disconnect. Raises `UsageError` for what is known to be wrong at once; an unknown symbol is told by `ready` and in-band.
+        """
+        engine = self._running()
+        if policy not in POLICIES:
+            raise UsageError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
+        if policy == "block":
+            raise UsageError("policy 'block' is for replay: an exchange cuts slow readers; choose drop_oldest, conflate or disconnect")
+        if policy == "conflate" and "trade" in kinds:
+            raise UsageError("policy 'conflate' would lose trades: subscribe to them with another policy")
+        if depth is not None and depth < 1:
+            raise UsageError(f"depth={depth} is less than one level")
+        self._names += 1
+        box = mailbox(policy, max_items, max_bytes)
+        engine.open(box, Shape(tuple(kinds), depth, interval), streams)
+        sub = Subscription(box, engine, name or f"subscription {self._names}")
+        if callback is not None:
+            Pump(sub, callback, on_error)
+        return sub
+
+    async def ready(self, sub: Subscription, timeout: float = 10.0) -> None:
+        """Wait until every book of `sub` is live and every other stream is subscribed.
+
+        Raises `NotReady` naming what is not after `timeout` seconds, or at once the error that makes waiting useless
+        (`UnknownSymbol`, `UnsupportedKind`, a refusal by the venue).
+        """
+        engine = self._running()
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    waiting, error = engine.pending(sub.box)
+                    if error is not None:
+                        raise error
+                    if not waiting:
+                        return
+                    await engine.changed()
+        except TimeoutError:
+            waiting, _ = engine.pending(sub.box)
+            names = ", ".join(f"{w.exchange}:{w.symbol} {w.kind} ({state})" for w, state in waiting[:10])
+            more = f" and {len(waiting) - 10} more" if len(waiting) > 10 else ""
+            raise NotReady(f"not live after {timeout:g} s: {names}{more}") from None
+
+    def book(self, stream: str) -> LiveBook[Any] | None:
+        """The live book of a stream that somebody subscribed to, or None while it is not known to be right."""
+        engine = self._running()
+        exchange, symbol = split(stream)
+        found = engine.hub.book(exchange, symbol)
+        if found is None or found.book is None:
+            return None
+        return LiveBook(found, engine.venues[exchange].io.now)
+
+    async def instruments(self, exchange: str) -> list[Instrument]:
+        """What the exchange lists, by symbol. Raises `UnknownExchange` or `IoFailure`."""
+        venue = self._running().venue(exchange)
+        await venue.load()
+        return sorted(venue.catalog.by_symbol.values(), key=lambda i: i.symbol)
+
+    @property
+    def ledger(self) -> Ledger:
+        """When each stream was not whole, and why."""
+        return self._running().hub.ledger
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """By exchange: connections, reconnects, frames, bad and unknown frames, unknown ids, stalls."""
+        return {
+            name: {
+                "connections": len(v.connections),
+                "reconnects": sum(c.reconnects for c in v.connections),
+                "stalls": sum(c.watch.stalls for c in v.connections),
+                "frames": v.tally.frames,
+                "bad": dict(v.tally.bad),
+                "unknown": dict(v.tally.unknown),
+                "unknown_ids": dict(v.tally.unknown_ids),
+            }
+            for name, v in self._running().venues.items()
+        }
+
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise UsageError("this Streamer is not running: use it inside `async with Streamer() as s:`")
+        return self._engine
+
+    def _io_of(self, exchange: str) -> Io:
+        io = self._given_io
+        if io is None:
+            from streamer.realio import RealIo
+
+            io = RealIo(transport=self._transport, proxy=self._proxy)
+        if self._recorder is not None:
+            from streamer.record import RecordingIo
+
+            io = RecordingIo(io, self._recorder, exchange)
+        return io
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("streamer") / "instruments"
+
+
+def ticks(*streams: str, timeout: float | None = None, numbers: Numbers = "float", sizes: str = "base",
+          urls: Mapping[str, str] | None = None, **how: Any) -> Iterator[Tick[Any]]:  # fmt: skip
+    """A blocking iterator of ticks, for notebooks and scripts: the streamer runs in a thread of its own.
+
+    `how`: what `Streamer.subscribe` takes (kinds, depth, interval, policy, max_items, max_bytes). Ends after `timeout` seconds without a
+    tick, if given. Leaving the loop (or closing the iterator) ends the streamer.
+
+        for tick in streamer.ticks("binance:BTC/USDT", kinds=("trade",)):
+            print(tick)
+    """
+    handed: queue.Queue[list[Any] | BaseException | None] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
+
+    def hand(item: list[Any] | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                handed.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    async def stream() -> None:
+        running.append((asyncio.get_running_loop(), asyncio.current_task()))
+        async with Streamer(numbers=numbers, sizes=sizes, urls=urls) as s:
+            async for batch in s.subscribe(*streams, **how).batches():
+                await asyncio.to_thread(hand, batch)
+
+    def run() -> None:
+        try:
+            asyncio.run(stream())
+            hand(None)
+        except BaseException as e:  # noqa: BLE001  (handed to the reader, who raises it)
+            hand(e)
+
+    thread = threading.Thread(target=run, name="streamer", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                item = handed.get(timeout=timeout)
+            except queue.Empty:
+                return
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield from item
+    finally:
+        stop.set()
+        for loop, task in running:
+            if task is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+        thread.join(timeout=5)

@@ -1,0 +1,214 @@
+"""The hub's record of one stream (exchange, symbol, kind), and its `Source`s: one for each connection that carries it.
+
+Usually one source leads and the stream publishes what it brings. While a connection is replaced two carry the same stream: trades are
+then taken from both and told apart by id, all else comes from the leader until the other takes over.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from streamer.ledger import Ledger
+from streamer.mailbox import Mailbox, StreamKey
+from streamer.spec import History
+from streamer.types import Gap, Instrument, Status, Tick, Trade
+from streamer.views import Scale, scale_tick
+
+RECENT_IDS: Final = 2_000
+"""Trade ids remembered to tell repeated trades after a reconnect."""
+OVERLAP_NS: Final = 60_000_000_000
+
+
+class Need(Struct, frozen=True):
+    """The hub's only wish: a new snapshot of this book, asked for on the connection that reported it."""
+
+    symbol: str
+    reason: str
+
+
+class Stream:
+    """A stream without a book. `live`: subscribed at the venue, or seen. `boxes`: who gets its ticks."""
+
+    __slots__ = ("boxes", "instrument", "interval", "key", "kind", "leader", "ledger", "live", "on_state", "published", "scale",
+                 "sources", "state", "ts_last")  # fmt: skip
+
+    def __init__(self, instrument: Instrument, kind: str, interval: str, scale: Scale | None, ledger: Ledger) -> None:
+        self.instrument = instrument
+        self.kind = kind
+        self.interval = interval
+        self.key: StreamKey = (instrument.exchange, instrument.symbol, kind, interval)
+        self.scale = scale
+        self.ledger = ledger
+        self.boxes: tuple[Mailbox, ...] = ()
+        self.sources: dict[Any, Source] = {}
+        self.leader: Source | None = None
+        self.live = False
+        self.state = "connecting"
+        self.ts_last: int | None = None
+        self.published = 0
+        self.on_state: Callable[[], None] = lambda: None
+
+    def attach(self, box: Mailbox, depth: int | None = None) -> None:
+        """Send this stream to a mailbox too; it is told the state at once."""
+        if box not in self.boxes:
+            self.boxes = (*self.boxes, box)
+
+    def detach(self, box: Mailbox) -> None:
+        """Send no more."""
+        self.boxes = tuple(b for b in self.boxes if b is not box)
+
+    @property
+    def wanted(self) -> bool:
+        """Does anybody listen?"""
+        return bool(self.boxes)
+
+    def publish(self, tick: Tick[Any]) -> None:
+        """Give a tick to every subscriber, once scaled for all."""
+        self.published += 1
+        if self.scale is not None and self.boxes:
+            tick = scale_tick(tick, self.scale)
+        for box in self.boxes:
+            box.offer(tick)
+
+    def source(self, carrier: Any) -> "Source":
+        """A source of this stream on another connection."""
+        made = self.sources[carrier] = Source(self)
+        if self.leader is None:
+            self.leader = made
+        return made
+
+    def forget(self, carrier: Any) -> None:
+        """That connection carries this stream no more; another source takes the lead if there is one."""
+        gone = self.sources.pop(carrier, None)
+        if gone is not None and gone is self.leader:
+            self.leader = next(iter(self.sources.values()), None)
+
+    def status(self, state: str, reason: str | None, ts: int) -> None:
+        """Tell a change of health, once a change."""
+        if state == self.state and state != "rejected":
+            return
+        self.state = state
+        exchange, symbol, kind, _ = self.key
+        self._tell(Status(exchange, symbol, None, ts, kind, state, reason))
+        self.on_state()
+
+    def alive(self, ts: int) -> None:
+        """Subscribed, or data came: whole from here on."""
+        if not self.live:
+            self.live = True
+            exchange, symbol, kind, _ = self.key
+            self.ledger.whole(exchange, symbol, kind, ts, None)
+            self.status("live", None, ts)
+
+    def lost(self, reason: str, ts: int) -> None:
+        """The connection is gone: tell the hole, which stays open until data comes again."""
+        if self.live:
+            self.live = False
+            exchange, symbol, kind, _ = self.key
+            gap: Gap[Any] = Gap(exchange, symbol, None, ts, kind, "disconnect", self.ts_last or ts, None, None, None, "none")
+            self.ledger.gap(gap)
+            self._tell(gap)
+        self.status("stale", reason, ts)
+
+    def _tell(self, tick: Tick[Any]) -> None:
+        for box in self.boxes:
+            box.offer(tick)
+
+
+class Source:
+    """One connection's end of a stream. `count`: ticks it brought, for the watch on liveness."""
+
+    __slots__ = ("count", "stream")
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.count = 0
+
+    def tick(self, tick: Tick[Any]) -> Need | None:
+        """Take a tick of this stream."""
+        self.count += 1
+        stream = self.stream
+        if stream.leader is self:
+            stream.ts_last = tick.ts_recv
+            if not stream.live:
+                stream.alive(tick.ts_recv)
+            stream.publish(tick)
+        return None
+
+
+class TradeStream(Stream):
+    """Trades, with the ids that tell repeated ones."""
+
+    __slots__ = ("duplicates", "last_event", "recent", "rejected", "seen", "seen_until")
+
+    def __init__(self, instrument: Instrument, kind: str, interval: str, scale: Scale | None, ledger: Ledger) -> None:
+        super().__init__(instrument, kind, interval, scale, ledger)
+        self.recent: deque[str] = deque(maxlen=RECENT_IDS)
+        self.seen: set[str] | None = None
+        self.seen_until: int | None = None
+        self.last_event = 0
+        self.duplicates = self.rejected = 0
+
+    def source(self, carrier: Any) -> "TradeSource":
+        """A source on another connection; from the second on, repeated ids are dropped."""
+        made = self.sources[carrier] = TradeSource(self)
+        if self.leader is None:
+            self.leader = made
+        if self.recent:
+            self.seen, self.seen_until = set(self.recent), None
+        return made
+
+    def novel(self, tick: Trade[Any]) -> bool:
+        """Is this the first time that this trade comes? Only asked while two connections overlap, and a minute longer."""
+        if self.seen_until is None:
+            self.seen_until = tick.ts_recv + OVERLAP_NS
+        elif tick.ts_recv > self.seen_until and len(self.sources) == 1:
+            self.seen = None
+            return True
+        if tick.id is None or self.seen is None:
+            return True
+        if tick.id in self.seen:
+            self.duplicates += 1
+            return False
+        self.seen.add(tick.id)
+        return True
+
+
+class TradeSource(Source):
+    """Trades of one connection."""
+
+    __slots__ = ()
+    stream: TradeStream
+
+    def tick(self, tick: Any) -> Need | None:
+        """Take a trade."""
+        self.count += 1
+        stream = self.stream
+        if not tick.size > 0:
+            stream.rejected += 1
+            return None
+        if tick.id is None:
+            if stream.leader is not self:
+                return None
+        else:
+            if stream.seen is not None and not stream.novel(tick):
+                return None
+            stream.recent.append(tick.id)
+        stream.ts_last = tick.ts_recv
+        if tick.ts_event is not None:
+            stream.last_event = tick.ts_event
+        if not stream.live:
+            stream.alive(tick.ts_recv)
+        stream.publish(tick)
+        return None
+
+    def history(self, past: History[Any]) -> Need | None:
+        """Old trades: dropped, but for those that came while we were away."""
+        stream = self.stream
+        if stream.recent and stream.seen is not None:
+            newer = [t for t in past.trades if t.ts_event is not None and t.ts_event >= stream.last_event]
+            for trade in sorted(newer, key=lambda t: t.ts_event or 0):
+                self.tick(trade)
+        return None
