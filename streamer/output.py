@@ -136,9 +136,11 @@ class Pretty:
 
     def _line(self, tick: Tick[Any]) -> str:
         head = f"{clock(tick.ts_recv)} {tick.exchange:<10} {tick.symbol:<14} {tag(tick):<13} "
-        say = _SAY.get(tick.__class__, _fields)
+        text = _SAY.get(tick.__class__, _fields)(tick)
+        if not text.isprintable():  # a venue's words go to somebody's terminal
+            text = "".join(c if c.isprintable() else "?" for c in text)
         color = _tone(tick) if self._color else ""
-        return f"{head}{color}{say(tick)}{PLAIN if color else ''}\n"
+        return f"{head}{color}{text}{PLAIN if color else ''}\n"
 
 
 def tag(tick: Tick[Any]) -> str:
