@@ -158,6 +158,8 @@ def number(value: Any) -> str:
     """A number as people write it: no exponent where 17 digits do without, `-` for None."""
     if value is None:
         return "-"
+    if isinstance(value, int):
+        return str(value)
     text = f"{value:f}" if not isinstance(value, float) else f"{value:.12f}".rstrip("0").rstrip(".")
     return text if text not in ("0", "-0") or not value else f"{value:g}"
 

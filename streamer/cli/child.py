@@ -39,11 +39,13 @@ class SimProcess:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=root,
             start_new_session=sys.platform != "win32",  # Ctrl-C is for us alone; we end it
         )  # fmt: skip
-        assert process.stdout is not None and process.stderr is not None  # noqa: S101  (they are pipes)
-        self._stderr = asyncio.ensure_future(_last_words(process.stderr))
+        stdout, stderr = process.stdout, process.stderr
+        assert stdout is not None  # noqa: S101  (it is a pipe)
+        assert stderr is not None  # noqa: S101
+        self._stderr = asyncio.ensure_future(_last_words(stderr))
         try:
             async with asyncio.timeout(START_S):
-                self.urls = dict([(await process.stdout.readline()).decode().split() for _ in self.venues])
+                self.urls = dict([(await stdout.readline()).decode().split() for _ in self.venues])
         except ValueError:  # its stdout ended first
             words = await self._stderr
             raise StreamerError(f"the simulation did not start: {words.decode(errors='replace').strip() or 'it said nothing'}") from None
@@ -72,12 +74,13 @@ class SimProcess:
             return
         if process.stdin is not None:
             process.stdin.close()
-        for force in (lambda: None, process.terminate, process.kill):
-            with suppress(ProcessLookupError):
-                force()
+        for force in (process.terminate, process.kill, None):
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), 2.0)
                 break
+            if force is not None:
+                with suppress(ProcessLookupError):
+                    force()
         if self._stderr is not None:
             self._stderr.cancel()
 
