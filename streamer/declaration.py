@@ -9,7 +9,7 @@ from streamer.rules import unnumbered
 from streamer.spec import BookMethod, Endpoint, Feed, FromRest, FromStream, FullRefresh, Poll
 from streamer.types import KINDS
 
-FIELDS = ("id", "lower", "base", "quote", "interval", "depth")
+FIELDS = ("id", "lower", "base", "quote", "kind", "interval", "depth")
 """What a template may be filled with (`spec.fill`)."""
 
 

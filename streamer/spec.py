@@ -214,8 +214,8 @@ class Feed(Struct, frozen=True, kw_only=True):
     """An exchange's facts.
 
     `endpoints`: address by market. `market`: which market carries an instrument's kind; needed where there are several.
-    `topics`: by (market, kind) the template of the venue's topic, filled with {id} {lower} {base} {quote} {interval} {depth}; or a
-    `Poll`. One topic may feed several kinds; the engine counts references to it. `intervals`: ccxt's candle interval to the venue's.
+    `topics`: by (market, kind) the template of the venue's topic, filled with {id} {lower} {base} {quote} {kind} {interval} {depth};
+    or a `Poll`. One topic may feed several kinds; the engine counts references to it. `intervals`: ccxt's candle interval to the venue's.
     `book`: how each market's book is kept right. `quiet_s`: after so many seconds without any frame the connection is given up.
     """
 
@@ -245,12 +245,13 @@ class Feed(Struct, frozen=True, kw_only=True):
 
 
 def fill(template: str, instrument: Instrument, interval: str = "", depth: int | None = None) -> str:
-    """A topic or url from its template."""
+    """A topic or url from its template. {kind} is the instrument's: for topics that carry all swaps, say."""
     return template.format(
         id=instrument.id,
         lower=instrument.id.lower(),
         base=instrument.base,
         quote=instrument.quote,
+        kind=instrument.kind,
         interval=interval,
         depth="" if depth is None else depth,
     )
