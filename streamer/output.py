@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
-import msgspec
-
+from streamer.checksum import shortest
+from streamer.encode import encode, encode_lines
 from streamer.types import (
     KIND,
     KINDS,
@@ -33,7 +33,6 @@ Format: TypeAlias = Literal["ndjson", "csv", "pretty"]
 FORMATS: Final[tuple[Format, ...]] = ("ndjson", "csv", "pretty")
 COMMON: Final = ("type", "exchange", "symbol", "ts_event", "ts_recv")
 BOOK_COLUMNS: Final = ("side", "price", "size", "seq", "first", "prev", "reason")
-_JSON = msgspec.json.Encoder(decimal_format="number")
 
 
 class Formatter(Protocol):
@@ -64,7 +63,7 @@ class Ndjson:
         return False
 
     def lines(self, ticks: Sequence[Tick[Any]]) -> bytes:
-        return _JSON.encode_lines(ticks)
+        return encode_lines(ticks)
 
 
 def columns(kinds: Iterable[Kind]) -> tuple[str, ...]:
@@ -103,7 +102,7 @@ def _cell(value: Any) -> str:
         return ""
     if value.__class__ is str:
         return '"' + value.replace('"', '""') + '"' if any(c in value for c in ',"\r\n') else value
-    return _JSON.encode(value).decode()
+    return encode(value).decode()
 
 
 def _rows(tick: Tick[Any]) -> list[dict[str, Any]]:
@@ -155,13 +154,8 @@ def clock(ns: int) -> str:
 
 
 def number(value: Any) -> str:
-    """A number as people write it: no exponent where 17 digits do without, `-` for None."""
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return str(value)
-    text = f"{value:f}" if not isinstance(value, float) else f"{value:.12f}".rstrip("0").rstrip(".")
-    return text if text not in ("0", "-0") or not value else f"{value:g}"
+    """A number as people write it: all its digits, no exponent; `-` for None."""
+    return "-" if value is None else str(value) if isinstance(value, int) else shortest(value)
 
 
 def _tone(tick: Tick[Any]) -> str:

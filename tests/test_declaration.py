@@ -7,11 +7,12 @@ from msgspec.structs import replace
 
 from feeds.binance import FEED
 from normalizers.binance import BOOK_REST
-from streamer.checksum import Crc32
-from streamer.declaration import check, proof, prove
+from streamer.checksum import Crc32, shortest
+from streamer.declaration import FIELDS, check, proof, prove
 from streamer.errors import BadFeed
 from streamer.rules import chained, overlap, unnumbered
-from streamer.spec import FromRest, FromStream, FullRefresh, Instruments, Limits, Ping, Poll
+from streamer.spec import FromRest, FromStream, FullRefresh, Instruments, Limits, Ping, Poll, fill
+from streamer.types import Instrument
 
 SPOT = FEED.book["spot"]
 REST = FEED.topics["spot", "trade"]
@@ -78,7 +79,7 @@ def test_what_is_sound_passes(change: dict[str, Any]) -> None:
 
 
 def test_what_each_book_method_proves() -> None:
-    crc = Crc32(10)
+    crc = Crc32(10, "asks_bids", shortest)
     assert prove(FromStream(chained)) == "sequence"
     assert prove(FromStream(unnumbered, crc)) == "checksum"
     assert prove(FromStream(chained, crc)) == "sequence+checksum"
@@ -87,3 +88,9 @@ def test_what_each_book_method_proves() -> None:
     assert prove(FromRest("https://a.b", BOOK_REST, unnumbered)) == "none"
     assert prove(FullRefresh()) == "full refresh"
     assert proof(FEED) == {"spot": "sequence"}
+
+
+def test_the_fields_of_a_template_are_those_that_fill_knows() -> None:
+    instrument = Instrument("binance", "BTC/USDT", None, 0, "BTCUSDT", "BTC", "USDT")
+    filled = fill(" ".join(f"{{{f}}}" for f in FIELDS), instrument, "1m", 20)
+    assert filled == "BTCUSDT btcusdt BTC USDT spot 1m 20"

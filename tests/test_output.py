@@ -141,7 +141,7 @@ def test_color_is_put_and_taken_back() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.00001234, "0.00001234"), (60000.0, "60000"), (0.0, "0"), (None, "-"), (Decimal("1E-8"), "0.00000001"), (Decimal("1.50"), "1.50"),
-     (1e-15, "1e-15"), (-0.25, "-0.25"), (3, "3")],
+     (1e-9, "0.000000001"), (-0.25, "-0.25"), (3, "3")],
 )  # fmt: skip
 def test_numbers_as_people_write_them(value: Any, text: str) -> None:
     assert number(value) == text

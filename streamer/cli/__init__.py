@@ -75,7 +75,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=Streamer, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group("streamer", cls=Streamer, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @common_options
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
 def cli() -> None:
