@@ -1,0 +1,247 @@
+"""What holds for every exchange, from its sessions. A new exchange is tested by its session alone."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from streamer import registry
+from streamer.book_stream import BookStream
+from streamer.encode import encode
+from streamer.line import proof_of
+from streamer.spec import FromRest, fill
+from streamer.symbols import parse
+from streamer.types import KIND, BookDelta, BookSnapshot, BookStale, Gap, Status, Tick, Trade
+from tests import sessions
+
+SESSIONS = sessions.paths()
+EXCHANGES = registry.built()
+by_session = pytest.mark.parametrize("path", SESSIONS, ids=sessions.name)
+by_exchange = pytest.mark.parametrize("exchange", EXCHANGES)
+YEAR_2010, YEAR_2100 = 1262304000 * 10**9, 4102444800 * 10**9
+
+
+def of(exchange: str) -> list[Path]:
+    return [p for p in SESSIONS if p.parent.name == exchange]
+
+
+@by_exchange
+def test_has_a_session(exchange: str) -> None:
+    assert of(exchange), f"{exchange} is built but tests/exchanges/{exchange}/ holds no session"
+
+
+@by_session
+def test_gives_the_expected_ticks(path: Path) -> None:
+    ticks, summary, _ = sessions.run(path, numbers="decimal")
+    assert not summary.bad
+    got = [encode(t).decode() for t in ticks]
+    assert got == sessions.expected(path).read_text().splitlines()
+
+
+@by_session
+def test_floats_and_decimals_agree(path: Path) -> None:
+    floats, _, _ = sessions.run(path)
+    decimals, _, _ = sessions.run(path, numbers="decimal")
+    assert [type(t) for t in floats] == [type(t) for t in decimals]
+    for f, d in zip(floats, decimals, strict=True):
+        for field in f.__struct_fields__:
+            a, b = getattr(f, field), getattr(d, field)
+            if field in ("bids", "asks"):
+                assert [(p, s) for p, s in a] == [(float(p), float(s)) for p, s in b]
+            elif isinstance(a, float):
+                assert a == float(b), field
+
+
+@by_session
+def test_the_same_bytes_twice(path: Path) -> None:
+    first, second = sessions.run(path)[0], sessions.run(path)[0]
+    assert [encode(t) for t in first] == [encode(t) for t in second]
+
+
+@by_session
+def test_ticks_are_sane(path: Path) -> None:
+    ticks, _, _ = sessions.run(path)
+    known = {line.exchange for line in sessions.lines(path)}
+    for tick in ticks:
+        assert tick.exchange in known
+        parse(tick.symbol)
+        assert YEAR_2010 < tick.ts_recv < YEAR_2100
+        assert tick.ts_event is None or YEAR_2010 < tick.ts_event < YEAR_2100, "ts_event is not in nanoseconds"
+        assert tick.ts_event is None or abs(tick.ts_event - tick.ts_recv) < 3600 * 10**9
+        for field in tick.__struct_fields__:
+            value = getattr(tick, field)
+            assert not isinstance(value, float) or abs(value) < 1e18
+        if isinstance(tick, BookSnapshot | BookDelta):
+            assert all(p > 0 and s >= 0 for p, s in [*tick.bids, *tick.asks])
+        if isinstance(tick, BookSnapshot):
+            assert [p for p, _ in tick.bids] == sorted((p for p, _ in tick.bids), reverse=True)
+            assert [p for p, _ in tick.asks] == sorted(p for p, _ in tick.asks)
+
+
+@by_exchange
+def test_every_declared_kind_and_handler_is_hit(exchange: str) -> None:
+    feed = registry.load(exchange)
+    codes = {on.handle.__code__: on.handle.__name__ for on in feed.normalize.handlers}
+    seen: set[str] = set()
+
+    def watch(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code in codes:
+            seen.add(codes[frame.f_code])
+
+    kinds: set[str] = set()
+    for path in of(exchange):
+        sys.setprofile(watch)
+        try:
+            ticks, _, _ = sessions.run(path)
+        finally:
+            sys.setprofile(None)
+        kinds |= {KIND[type(t)] for t in ticks if type(t) in KIND}
+    assert set(codes.values()) - seen == set(), "handlers that no session frame reaches"
+    assert set(feed.kinds()) - kinds == set(), "kinds declared that no session brings"
+
+
+@by_session
+def test_commands_are_those_recorded(path: Path) -> None:
+    feed = sessions.feed(path)
+    for row in sessions.commands(path):
+        if "verb" not in row:
+            assert feed.ping is not None
+            assert row["raw"] == feed.ping.frame
+            continue
+        frames = getattr(feed, row["verb"])(row["topics"], row["n"])
+        assert row["raw"] in frames
+
+
+@by_session
+def test_topics_come_of_the_templates(path: Path) -> None:
+    feed = sessions.feed(path)
+    _, _, replayer = sessions.run(path)
+    listed = replayer.instruments(path.parent.name)
+    assert listed, "a session brings its instruments"
+    depths = {None, *(d for m in feed.book.values() for d in getattr(m, "depths", ()))}
+    intervals = ["", *feed.intervals.values()]
+    possible = {
+        fill(template, instrument, interval, depth)
+        for template in feed.topics.values()
+        if isinstance(template, str)
+        for instrument in listed
+        for interval in (intervals if "{interval}" in template else [""])
+        for depth in (depths if "{depth}" in template else [None])
+    }
+    asked = {t for row in sessions.commands(path) for t in row.get("topics", ())}
+    assert asked - possible - {t for t in asked if "NOSUCH" in t.upper()} == set()
+
+
+def deltas(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that bring a book delta to a live book: (place, symbol)."""
+    replayer = sessions.Replayer(lambda: sessions.lines(path), exchange=path.parent.name)
+    for i, line in enumerate(sessions.lines(path)):
+        for tick in replayer.feed(line):
+            if isinstance(tick, BookDelta) and line.dir == "in":
+                yield i, tick.symbol
+
+
+def books(replayer: sessions.Replayer) -> dict[str, Any]:
+    return {
+        s.instrument.symbol: (s.book.bids.top(), s.book.asks.top())
+        for s in replayer.hub.streams.values()
+        if isinstance(s, BookStream) and s.book is not None
+    }
+
+
+@by_session
+def test_missing_delta_drill(path: Path) -> None:
+    """Each delta left out in turn makes the book stale; where only a checksum of the top proves it, or it was the last, it may only
+    leave the book as it truly is where the proof reaches."""
+    feed, all_lines = sessions.feed(path), sessions.lines(path)
+    places = list(deltas(path))
+    last = {symbol: i for i, symbol in places}
+    truth, drilled = books(sessions.run(path)[2]), 0
+    for i, symbol in places:
+        market = next(iter(feed.book))
+        proof = proof_of(feed.book[market])
+        if proof in ("none", "refresh") or last[symbol] == i:
+            continue
+        ticks, _, replayer = sessions.run(path, [line for j, line in enumerate(all_lines) if j != i])
+        stale = [t for t in ticks if isinstance(t, BookStale) and t.symbol == symbol and t.ts_recv > all_lines[i].ns]
+        drilled += 1
+        if stale:
+            assert {t.symbol for t in ticks if isinstance(t, BookStale)} - {
+                t.symbol for t in sessions.run(path)[0] if isinstance(t, BookStale)
+            } <= {symbol}, "another book was disturbed"
+            continue
+        assert proof == "checksum", f"line {i} of {path.name} was lost and nobody noticed"
+        left = books(replayer).get(symbol)
+        depth = feed.book[market].checksum.depth  # type: ignore[union-attr]
+        assert left is not None
+        assert [side[:depth] for side in left] == [side[:depth] for side in truth[symbol]]
+    has_books = any(isinstance(t, BookDelta) for t in sessions.run(path)[0])
+    assert drilled or not has_books or all(proof_of(m) in ("none", "refresh") for m in feed.book.values())
+
+
+@by_session
+def test_a_repeated_delta_changes_nothing(path: Path) -> None:
+    feed, all_lines = sessions.feed(path), sessions.lines(path)
+    if not any(isinstance(m, FromRest) or proof_of(m) == "sequence" for m in feed.book.values()):
+        pytest.skip(f"{path.parent.name} numbers nothing: a repeated delta is simply applied again")
+    twice = {i for i, _ in deltas(path)}
+    doubled = [x for i, line in enumerate(all_lines) for x in ([line, line] if i in twice else [line])]
+    assert books(sessions.run(path, doubled)[2]) == books(sessions.run(path)[2])
+
+
+def mutations(raw: bytes, random: Random) -> Iterator[bytes]:
+    for cut in {0, 1, len(raw) // 3, len(raw) // 2, len(raw) - 1}:
+        yield raw[:cut]
+    for _ in range(12):
+        at = random.randrange(len(raw))
+        yield raw[:at] + bytes([random.randrange(256)]) + raw[at + 1 :]
+    for old, new in ((b'"', b""), (b"[", b"{"), (b":", b","), (b"0", b"1e999"), (b".", b"NaN"), (b"[", b"[[[["), (b"1", b"-1")):
+        if old in raw:
+            yield raw.replace(old, new, 1)
+    yield b"\xef\xbb\xbf" + raw
+    yield raw + raw
+
+
+@by_session
+def test_every_frame_mutated_costs_one_message(path: Path) -> None:
+    """No mutation raises, and the line goes on: the untouched frame after it is still understood."""
+    random = Random(path.name)
+    frames = [line for line in sessions.lines(path) if line.dir == "in"]
+    for numbers in ("float", "decimal"):
+        _, _, replayer = sessions.run(path, numbers=numbers)
+        for line in frames:
+            for mutant in mutations(line.payload(), random):
+                ticks = replayer.feed_raw(line, mutant)
+                assert all(isinstance(t, Tick) for t in ticks)
+        before = replayer.summary().frames
+        bad = sum(replayer.summary().bad.values())
+        replayer.feed(frames[0])
+        assert replayer.summary().frames == before + 1
+        assert sum(replayer.summary().bad.values()) == bad
+
+
+@by_session
+def test_a_new_connection_makes_books_stale(path: Path) -> None:
+    """Where a line of the file is cut and begun anew, every live book is stale at once, and whole again after its next snapshot."""
+    all_lines = sessions.lines(path)
+    ticks, _, replayer = sessions.run(path)
+    live = set(books(replayer))
+    again = [replace(line, conn=f"{(line.conn or '').partition('#')[0]}#again", ns=line.ns + 3600 * 10**9) for line in all_lines]
+    after: dict[str, list[Tick[Any]]] = defaultdict(list)
+    for line in again:
+        for tick in replayer.feed(line):
+            after[tick.symbol].append(tick)
+    for symbol in live:
+        book = [t for t in after[symbol] if isinstance(t, BookStale | BookSnapshot | BookDelta)]
+        assert isinstance(book[0], BookStale)
+        assert book[0].reason == "disconnect"
+    assert set(books(replayer)) == live
+    ids = [(t.symbol, t.id) for t in ticks if isinstance(t, Trade) and t.id is not None]
+    repeated = [(t.symbol, t.id) for ts in after.values() for t in ts if isinstance(t, Trade) and (t.symbol, t.id) in ids]
+    assert not repeated, "trades that were given before the cut came again"
+    assert any(isinstance(t, Gap | Status) for ts in after.values() for t in ts)
