@@ -1,0 +1,48 @@
+# run: watch the demo.  test: every check.  Both set .venv up first; that needs Python >= 3.11 and, once, the network.
+# make run ARGS="--plain --duration 5" hands options to the demo, make test ARGS="-k book" to pytest.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/ready
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
+
+.PHONY: run test lint format lock clean
+
+run: $(READY)
+	@$(PY) -m streamer demo $(ARGS)
+
+test: lint
+	$(PY) -m pytest -n 2 $(ARGS)
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(READY)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lock: $(READY)
+	$(PIP) uv
+	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml \
+		--custom-compile-command "make lock" --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# the build backend is in the lock, so that nothing is fetched for the editable install
+$(READY): pyproject.toml requirements.lock $(PY)
+	@echo "installing into $(VENV)"
+	@$(PIP) --require-hashes --requirement requirements.lock
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(PY):
+	@for candidate in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)); do \
+		"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+		"$$candidate" -m venv --clear $(VENV) && exit 0; \
+		echo "$$candidate cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; \
+	done; \
+	echo "streamer needs Python 3.11 or newer; none of these is: $(or $(PYTHON),$(CANDIDATES)). Say which: make PYTHON=/path/to/python3" >&2; exit 1
