@@ -14,10 +14,11 @@ import orjson
 from streamer.recording import Line, read
 
 from streamer import registry
+from streamer.book_stream import BookSource, BookStream
 from streamer.encode import encode
 from streamer.replay import Replayer, Summary
 from streamer.spec import Feed
-from streamer.types import Tick
+from streamer.types import BookDelta, BookStale, Tick
 
 ROOT = Path(__file__).parent / "exchanges"
 
@@ -61,6 +62,59 @@ def commands(path: Path) -> list[dict[str, Any]]:
     """The `out` lines with what we noted beside them."""
     rows = [orjson.loads(row) for row in path.read_bytes().splitlines()]
     return [row for row in rows if row["dir"] == "out"]
+
+
+def books(replayer: Replayer) -> dict[str, tuple[list[Any], list[Any]]]:
+    """Every live book by symbol: (bids, asks)."""
+    return {
+        s.instrument.symbol: (s.book.bids.top(), s.book.asks.top())
+        for s in replayer.hub.streams.values()
+        if isinstance(s, BookStream) and s.book is not None
+    }
+
+
+@cache
+def deltas(path: Path) -> tuple[tuple[int, str], ...]:
+    """The frames that bring a delta to a live book: (place among the lines, symbol)."""
+    replayer = Replayer(lambda: lines(path), exchange=path.parent.name)
+    return tuple(
+        (i, tick.symbol)
+        for i, line in enumerate(lines(path))
+        for tick in replayer.feed(line)
+        if isinstance(tick, BookDelta) and line.dir == "in" and tick.ts_recv == line.ns
+    )
+
+
+@cache
+def drill(path: Path) -> tuple[tuple[int, str, str], ...]:
+    """Leave out each delta in turn: (place, symbol, outcome).
+
+    Outcomes: `stale`, the loss was noticed; `equal`, it was not but the book is right where the checksum reaches; `last`, no delta
+    follows that could show it; `unproved`, the venue gives no proof; `unnoticed` and `spread` (another book fell) must not be.
+    """
+    all_lines, places = lines(path), deltas(path)
+    last = {symbol: i for i, symbol in places}
+    plain_ticks, _, plain = run(path)
+    return tuple((i, s, "last" if last[s] == i else _left_out(path, all_lines, i, s, plain_ticks, plain)) for i, s in places)
+
+
+def _left_out(path: Path, all_lines: tuple[Line, ...], i: int, symbol: str, plain_ticks: list[Tick[Any]], plain: Replayer) -> str:
+    ticks, _, replayer = run(path, [line for j, line in enumerate(all_lines) if j != i])
+    fallen = {t.symbol for t in ticks if isinstance(t, BookStale)} - {t.symbol for t in plain_ticks if isinstance(t, BookStale)}
+    if fallen - {symbol}:
+        return "spread"
+    since = all_lines[i].time_ns() or 0
+    if any(isinstance(t, BookStale) and t.symbol == symbol and t.ts_recv > since for t in ticks):
+        return "stale"
+    stream = plain.hub.book(path.parent.name, symbol)
+    source = stream.leader if stream is not None else None
+    if stream is None or not isinstance(source, BookSource) or stream.proof in ("none", "refresh"):
+        return "unproved"
+    checksum = source.sync.checksum
+    if stream.proof != "checksum" or checksum is None or symbol not in books(replayer):
+        return "unnoticed"
+    same = [side[: checksum.depth] for side in books(replayer)[symbol]] == [side[: checksum.depth] for side in books(plain)[symbol]]
+    return "equal" if same else "unnoticed"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""The documents that are made from the code: docs/coverage.md and docs/doubts.md. `python -m tests.gendocs` writes them anew.
+
+tests/test_gendocs.py asserts that what is committed is what this gives.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from streamer import registry
+from streamer.line import proof_of
+from streamer.rules import unnumbered
+from streamer.spec import BookMethod, Feed, FromRest, FromStream, Poll
+from tests import sessions
+
+REPO = Path(__file__).parent.parent
+PROOF = {
+    "sequence": "every lost delta",
+    "checksum": "a lost delta once the checksum of the top {depth} levels differs; deeper ones only when they rise into them",
+    "refresh": "nothing to lose: every message is the whole book",
+    "none": "nothing: a lost delta is not noticed",
+}
+
+
+def lines_of(exchange: str) -> tuple[int, int]:
+    """(feed, normalizer) lines of an exchange; 0 for a normalizer shared with another."""
+    feed, normalizer = REPO / "feeds" / f"{exchange}.py", REPO / "normalizers" / f"{exchange}.py"
+    return len(feed.read_text().splitlines()), len(normalizer.read_text().splitlines()) if normalizer.exists() else 0
+
+
+def book_row(method: BookMethod) -> str:
+    """How a book is kept, in a few words."""
+    if isinstance(method, FromRest):
+        return f"REST snapshot, rule `{method.rule.__name__}`"
+    if isinstance(method, FromStream):
+        numbered = f"rule `{method.rule.__name__}`" if method.rule is not unnumbered else ""
+        summed = f"CRC32 of {method.checksum.depth} levels" if method.checksum is not None else ""
+        depths = f"depths {', '.join(map(str, method.depths))}" if method.depths else ""
+        return ", ".join(x for x in ("snapshot in the stream", numbered, summed, depths) if x)
+    return "every message is the whole book"
+
+
+def coverage() -> Iterator[str]:
+    """docs/coverage.md."""
+    yield "# What is covered, and what each exchange can prove\n"
+    yield "Made by `python -m tests.gendocs` from the feeds and their sessions; do not edit.\n"
+    feeds = {e: registry.load(e) for e in registry.built()}
+    yield "| exchange | markets | kinds | by REST only | lines: feed + normalizer |\n|---|---|---|---|---|"
+    sizes = {e: lines_of(e) for e in feeds}
+    for e, feed in feeds.items():
+        polled = [k for (_, k), t in feed.topics.items() if isinstance(t, Poll)]
+        kinds = ", ".join(k for k in feed.kinds() if k not in polled)
+        yield f"| {e} | {', '.join(feed.endpoints)} | {kinds} | {', '.join(polled)} | {sizes[e][0]} + {sizes[e][1]} |"
+    yield f"\nMedian pair: {median(sum(s) for s in sizes.values()):g} lines; largest: {max(sum(s) for s in sizes.values())}.\n"
+    yield "## Books\n"
+    yield "What the missing-delta drill found: each delta of the session left out in turn.\n"
+    yield "| exchange | book | what shows a loss | drilled | noticed | right where the proof reaches | last of its book | not provable |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for e, feed in feeds.items():
+        yield from book_rows(e, feed)
+    yield ""
+    yield "A delta that is the last of its book cannot be missed by anything that follows; the watch on silence is what remains."
+
+
+def book_rows(exchange: str, feed: Feed) -> Iterator[str]:
+    """The rows of one exchange, one for each market with a book."""
+    outcomes = Counter(o for p in sessions.paths() if p.parent.name == exchange for _, _, o in sessions.drill(p))
+    for market, method in feed.book.items():
+        depth = method.checksum.depth if isinstance(method, FromStream) and method.checksum is not None else ""
+        shows = PROOF[proof_of(method)].format(depth=depth)
+        counts = " | ".join(str(outcomes[o]) for o in ("stale", "equal", "last", "unproved"))
+        yield f"| {exchange} {market} | {book_row(method)} | {shows} | {outcomes.total()} | {counts} |"
+
+
+def doubts() -> Iterator[str]:
+    """docs/doubts.md: every `# DOUBT:` comment, with the comment lines that go on."""
+    yield "# Doubts\n"
+    yield "Every `# DOUBT:` in the code: what is believed, from where, and what would settle it.\n\nMade by `python -m tests.gendocs`; do not edit.\n"
+    for path in sorted(p for folder in ("feeds", "normalizers", "streamer") for p in (REPO / folder).rglob("*.py")):
+        rows = path.read_text().splitlines()
+        for i, row in enumerate(rows):
+            _, mark, text = row.partition("# DOUBT:")
+            if not mark:
+                continue
+            for more in rows[i + 1 :]:
+                if not more.strip().startswith("# ") or "DOUBT:" in more:
+                    break
+                text += " " + more.strip().removeprefix("# ")
+            yield f"- `{path.relative_to(REPO).as_posix()}:{i + 1}` {text.strip()}"
+
+
+DOCS = {"coverage.md": coverage, "doubts.md": doubts}
+
+
+def text(name: str) -> str:
+    """What docs/<name> must hold."""
+    return "\n".join(DOCS[name]()) + "\n"
+
+
+if __name__ == "__main__":
+    for made in DOCS:
+        (REPO / "docs" / made).write_text(text(made))

@@ -1,0 +1,14 @@
+"""The generated documents are those that the code gives."""
+
+import pytest
+
+from tests import gendocs
+
+
+@pytest.mark.parametrize("name", list(gendocs.DOCS))
+def test_generated_document_is_current(name: str) -> None:
+    assert (gendocs.REPO / "docs" / name).read_text() == gendocs.text(name), "run `python -m tests.gendocs`, read the difference, commit"
+
+
+def test_no_pair_is_too_long() -> None:
+    assert {e: sum(gendocs.lines_of(e)) for e in gendocs.registry.built() if sum(gendocs.lines_of(e)) > 220} == {}
