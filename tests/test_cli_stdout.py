@@ -4,12 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 STUCK = """
-import asyncio, sys
+import asyncio, os, sys
 from streamer.cli.stdout import Stdout
 async def main():
+    os.set_blocking(1, sys.argv[1] != "nonblocking")
     out = Stdout()
     write = asyncio.ensure_future(out.write(b"x" * 10_000_000))
     turns = 0
@@ -31,8 +34,9 @@ def start(what: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", STUCK, what], cwd=ROOT, stdout=-1, stderr=-1)  # noqa: S603
 
 
-def test_the_loop_turns_while_the_reader_does_not_read_and_nothing_is_lost() -> None:
-    with start("wait") as process:
+@pytest.mark.parametrize("how", ["wait", "nonblocking"])
+def test_the_loop_turns_while_the_reader_does_not_read_and_nothing_is_lost(how: str) -> None:
+    with start(how) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stderr.readline() == b"50 False\n"

@@ -46,9 +46,10 @@ class SimProcess:
         try:
             async with asyncio.timeout(START_S):
                 self.urls = dict([(await stdout.readline()).decode().split() for _ in self.venues])
+            log.info("the simulation listens, pid %d", process.pid)
         except ValueError:  # its stdout ended first
-            words = await self._stderr
-            raise StreamerError(f"the simulation did not start: {words.decode(errors='replace').strip() or 'it said nothing'}") from None
+            words = (await self._stderr).decode(errors="replace").strip().removeprefix("streamer: error: ")
+            raise StreamerError(f"the simulation did not start: {words or 'it said nothing'}") from None
         except TimeoutError:
             raise StreamerError(f"the simulation did not listen within {START_S:g} s") from None
 

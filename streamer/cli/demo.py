@@ -1,17 +1,20 @@
 """`streamer demo`."""
 
 import asyncio
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamer.cli.common import colored, note, run
+from streamer.cli.common import colored, run
 from streamer.cli.common import command as new_command
 
 if TYPE_CHECKING:
+    from streamer.cli.child import SimProcess
     from streamer.streamer import Streamer
 
+log = logging.getLogger("streamer.cli")
 VENUES = ("binance", "binanceus", "kraken", "okx")
 LIKED = ("BTC/USDT", "BTC/USD", "ETH/USDT", "ETH/USD")
 EACH = 2
@@ -27,7 +30,11 @@ def command(plain: bool, duration: float | None, venues: str) -> None:
 
     The simulation (`streamer sim`) is a process of its own. Kill it, and see the books go stale at once and come back by themselves.
     """
+    from streamer.registry import load
+
     names = tuple(v.strip() for v in venues.split(",") if v.strip())
+    for name in names:
+        load(name)
     run(_demo(names, plain or not sys.stdout.isatty(), duration))
 
 
@@ -42,7 +49,7 @@ async def _demo(venues: tuple[str, ...], plain: bool, duration: float | None) ->
         try:
             async with Streamer(urls=sim.urls, cache=None) as s:
                 streams = [stream for venue in venues for stream in await _streams(s, venue)]
-                await (_lines if plain else _screen)(s, streams, duration)
+                await (_lines(s, streams, duration) if plain else _screen(s, streams, duration, sim))
         finally:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
@@ -70,15 +77,15 @@ async def _lines(s: "Streamer", streams: list[str], duration: float | None) -> N
         await follow(s, sub, take, limit=None, duration=duration, timeout=30.0)
     finally:
         out.close()
-        note(f"{sub.delivered} ticks of {len(streams)} streams; dropped: {sub.dropped}")
+        log.info("%d ticks of %d streams; dropped: %d", sub.delivered, len(streams), sub.dropped)
 
 
-async def _screen(s: "Streamer", streams: list[str], duration: float | None) -> None:
+async def _screen(s: "Streamer", streams: list[str], duration: float | None, sim: "SimProcess") -> None:
     from streamer.cli.live import follow
     from streamer.cli.screen import Board, draw
 
     sub = s.subscribe(*streams, kinds=("trade", "book"))
-    board = Board(s, streams)
+    board = Board(s, streams, sim)
 
     async def take(ticks: list[Any]) -> None:
         board.take(ticks)

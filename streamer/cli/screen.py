@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from streamer.cli.child import SimProcess
 from streamer.output import clock, number
 from streamer.streamer import Streamer
 from streamer.types import BookSnapshot, BookStale, Status, Trade
@@ -24,8 +25,9 @@ BAR = 10
 class Board:
     """What the screen knows. It asks the streamer for its books, and remembers from the ticks why one is not there."""
 
-    def __init__(self, s: Streamer, streams: list[str]) -> None:
+    def __init__(self, s: Streamer, streams: list[str], sim: SimProcess) -> None:
         self._s = s
+        self._sim = sim
         self._streams = streams
         self._why = dict.fromkeys(streams, "waiting for its snapshot")
         self._trades: deque[Trade[Any]] = deque(maxlen=TRADES)
@@ -48,7 +50,8 @@ class Board:
     def render(self) -> Group:
         """The whole screen, from the state of now."""
         panels = [self._panel(stream) for stream in self._streams]
-        head = Text(f"{self.ticks:,} ticks   Ctrl-C ends", style="dim")
+        sim = f"simulation: pid {self._sim.pid}, started again {self._sim.restarts} times"
+        head = Text(f"{self.ticks:,} ticks   {sim}   Ctrl-C ends", style="dim")
         return Group(head, Columns(panels), Panel(self._tape(), title="trades", width=76))
 
     def _panel(self, stream: str) -> Panel:

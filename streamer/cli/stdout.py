@@ -3,6 +3,7 @@
 import asyncio
 import os
 import queue
+import select
 import sys
 import threading
 from contextlib import suppress
@@ -51,7 +52,10 @@ class Stdout:
             return
         view = memoryview(data)
         while view:
-            view = view[os.write(self._fd, view) :]
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:  # whoever shares this pipe or terminal with us made it non-blocking
+                select.select([], [self._fd], [])
 
 
 def _answer(done: asyncio.Future[None], error: OSError | None) -> None:
