@@ -28,6 +28,7 @@ BARS: Final = {i: i for i in ("1s", "1m", "3m", "5m", "15m", "30m")} | {i: i.upp
 INTERVALS: Final = {bar: interval for interval, bar in BARS.items()}
 TYPES: Final[dict[str, Any]] = {"SPOT": "spot", "SWAP": "swap", "FUTURES": "future", "OPTION": "option"}
 RIGHTS: Final[dict[str, Any]] = {"C": "call", "P": "put"}
+SIDES: Final[dict[str, Any]] = {"buy": "buy", "sell": "sell"}
 REFUSED: Final = re.compile(r"channel:[\w-]+,inst\w+:[\w-]+")
 HOPELESS: Final = ("60012", "60013", "60018")  # invalid request, invalid arguments, no such channel or instrument
 T = TypeVar("T")
@@ -170,7 +171,7 @@ def open_interest(m: Rows, ctx: Ctx[N]) -> Out[N]:
 def liquidation(m: Rows, ctx: Ctx[N]) -> Out[N]:
     """All swaps (or futures) come in one channel; those not on our list are left out. The price is that of bankruptcy."""
     rows = [detail | {"instId": d["instId"]} for d in m.data if d["instId"] in ctx.sym for detail in d["details"]]
-    return [Liquidation(*at(d, ctx), d["side"], ctx.num(d["bkPx"]), ctx.num(d["sz"])) for d in rows]
+    return [Liquidation(*at(d, ctx), SIDES[d["side"]], ctx.num(d["bkPx"]), ctx.num(d["sz"])) for d in rows]
 
 
 def greeks(m: Rows, ctx: Ctx[N]) -> Out[N]:
