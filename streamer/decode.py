@@ -13,13 +13,15 @@ import orjson
 from msgspec import Meta
 
 from streamer.errors import BadFrame, BadNumber
-from streamer.spec import Ctx, Decode, Handler, Normalizer, On, Out, Unknown, UnknownId
+from streamer.spec import BOUND, Checked, Ctx, Decode, Handler, History, Normalizer, On, Out, Unknown, UnknownId
 from streamer.types import Tick
 
-FLOAT = Annotated[float, Meta(ge=-1e30, le=1e30)]
+FLOAT = Annotated[float, Meta(ge=-BOUND, le=BOUND)]
 """Lax mode lets nan and inf through; the bounds do not (about a fifth more on a 40-level message)."""
 HANDLER_ERRORS = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 """What a handler may raise over a message of an unexpected shape."""
+NUMBER_ERRORS = ("Expected `float`", "Expected `decimal`", "Invalid decimal", "out of range")
+"""How msgspec names a bad number."""
 KEYS_KEPT = 1024
 """Keys resolved through a `*` entry and remembered."""
 
@@ -121,45 +123,57 @@ def _slow(data: bytes, ctx: Ctx[Any], other: Handler, error: Exception | None) -
     except HANDLER_ERRORS as e:
         raise BadFrame(f"{type(e).__name__}: {e}", "shape") from None
     if error is not None and (answer is None or isinstance(answer, Unknown)):
-        raise BadFrame(str(error), "number" if isinstance(error, msgspec.ValidationError) and "float" in str(error) else "shape")
+        raise BadFrame(str(error), "number" if any(words in str(error) for words in NUMBER_ERRORS) else "shape")
     return answer
 
 
 def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
-    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body."""
+    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body.
+
+    Its Decimals are checked in both number modes: an instrument's steps are always exact.
+    """
     decode, handle = decoder(spec.wire, num), spec.handle
 
     def read(body: bytes, ctx: Ctx[Any], *more: Any) -> Any:
         try:
-            return handle(decode(body), ctx, *more)
+            out = handle(decode(body), ctx, *more)
         except (msgspec.MsgspecError, RecursionError, *HANDLER_ERRORS) as e:
             raise BadFrame(f"REST answer not understood: {type(e).__name__}: {e}", "shape") from None
+        check_decimals(out if isinstance(out, list | tuple) else (out,))
+        return out
 
     return read
 
 
-BOUND = Decimal("1e30")
+MOST = Decimal(BOUND)
 LEAST = -60
 """The smallest exponent of a Decimal that is believed."""
 
 
-def _sane_number(x: Decimal) -> bool:
-    if not x.is_finite() or abs(x) > BOUND:
+def _sane(x: Decimal) -> bool:
+    if not x.is_finite() or x.copy_abs() > MOST:  # abs() would round, and overflow
         return False
     exponent = x.as_tuple().exponent
     return isinstance(exponent, int) and exponent >= LEAST
 
 
-def check_decimals(ticks: Sequence[Any]) -> None:
-    """Raise `BadNumber` unless every Decimal in these ticks is finite and within reason: `Decimal` itself takes "nan", "1E+999999",
-    "1_000" and full-width digits (the last two arrive as plain values and are harmless)."""
-    for tick in ticks:
-        if not isinstance(tick, Tick):
-            continue
-        for name in tick.__struct_fields__:
-            value = getattr(tick, name)
-            if isinstance(value, Decimal):
-                if not _sane_number(value):
-                    raise BadNumber(f"{name} of {tick.symbol} is {value!s:.40}")
-            elif name in ("bids", "asks") and not all(_sane_number(p) and _sane_number(s) for p, s in value):
-                raise BadNumber(f"a level of {tick.symbol} is not a number within reason")
+def check_decimals(answers: Sequence[Any]) -> None:
+    """Raise `BadNumber` unless every Decimal in the ticks of these answers is finite and within reason: `Decimal` itself takes "nan",
+    "1E+999999", "1_000" and full-width digits (the last two arrive as plain values and are harmless)."""
+    for answer in answers:
+        if isinstance(answer, Tick):
+            _check_tick(answer)
+        elif isinstance(answer, Checked):
+            check_decimals((answer.tick,))
+        elif isinstance(answer, History):
+            check_decimals(answer.trades)
+
+
+def _check_tick(tick: Tick[Any]) -> None:
+    for name in tick.__struct_fields__:
+        value = getattr(tick, name)
+        if isinstance(value, Decimal):
+            if not _sane(value):
+                raise BadNumber(f"{name} of {tick.symbol} is {value!s:.40}")
+        elif name in ("bids", "asks") and not all(_sane(x) for level in value for x in level if isinstance(x, Decimal)):
+            raise BadNumber(f"a level of {tick.symbol} is not a number within reason")

@@ -6,14 +6,18 @@ book; the message was already decoded into a typed wire Struct. No base class, n
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Generic, NamedTuple, TypeAlias
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, cast
 
 from msgspec import Struct
 
 from streamer.checksum import Crc32
+from streamer.errors import BadNumber
 from streamer.frames import Framing
 from streamer.rules import Rule, unnumbered
 from streamer.types import AnyTick, BookDelta, BookSnapshot, Instrument, Kind, N, Trade
+
+BOUND: Final = 1e30
+"""No price, size or volume is larger."""
 
 
 class UnknownId(KeyError):
@@ -25,6 +29,14 @@ class Symbols(dict[str, Instrument]):
 
     def __missing__(self, raw: str) -> Instrument:
         raise UnknownId(raw)
+
+
+def bounded(text: Any) -> float:
+    """`float`, without nan, inf and what is out of all reason. (Decimals are checked behind the handler, all at once.)"""
+    number = float(text)
+    if not -BOUND <= number <= BOUND:
+        raise BadNumber(f"{text!s:.40} is not a number within reason")
+    return number
 
 
 class Ctx(Generic[N]):
@@ -41,7 +53,7 @@ class Ctx(Generic[N]):
         self.exchange = exchange
         self.market = market
         self.sym = sym
-        self.num: Callable[[Any], N] = num
+        self.num: Callable[[Any], N] = cast("Callable[[Any], N]", bounded) if num is float else num
         self.mem: dict[Any, Any] = {}
         self.ts_recv = 0
 

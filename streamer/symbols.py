@@ -21,7 +21,7 @@ from msgspec import Struct
 from streamer.errors import BadSymbol
 
 _GRAMMAR = re.compile(
-    r"(?P<base>[^\s/:]+)/(?P<quote>[^\s/:]+)(?::(?P<settle>[^\s/:-]+)(?:-(?P<expiry>\d{6})(?:-(?P<strike>[^\s/:-]+)-(?P<type>[CP]))?)?)?"
+    r"(?P<base>[^\s/:]+)/(?P<quote>[^\s/:]+)(?::(?P<settle>[^\s/:-]+)(?:-(?P<expiry>[0-9]{6})(?:-(?P<strike>[^\s/:-]+)-(?P<type>[CP]))?)?)?"
 )
 
 
@@ -117,7 +117,7 @@ def from_safe(text: str) -> str:
         settle, expiry, strike, option_type = (parts + [None] * 4)[:4]
         symbol = format(_unescape(base), _unescape(quote), settle, expiry, strike, option_type)  # type: ignore[arg-type]
         parse(symbol)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, IndexError):
         symbol = ""
     if not symbol or safe(symbol) != text:
         raise BadSymbol(f"{text!r} is not the safe form of a symbol")

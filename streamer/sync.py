@@ -76,7 +76,7 @@ class Sync(Generic[N]):
             book.bids.update(tick.bids)
             book.asks.update(tick.asks)
         except BadLevel:
-            self._fall("bad_level")
+            self._fall("bad_level", tick)
             return "stale"
         if tick.last is not None:
             book.seq = tick.last
@@ -85,27 +85,26 @@ class Sync(Generic[N]):
         self._fresh = False
         self.applied += 1
         self.ts_recv = tick.ts_recv
-        bids, asks = book.bids.prices, book.asks.prices
-        if bids and asks and bids[-1] > asks[0]:
-            if self._crossed_since is None:
-                self._crossed_since = tick.ts_recv
-            elif tick.ts_recv - self._crossed_since > self.grace:
-                self._fall("crossed")
-                return "stale"
-        elif self._crossed_since is not None:
-            self._crossed_since = None
-        if checksum is not None and not self.verify(checksum):
+        if self._crossed_too_long(tick.ts_recv):
+            self._fall("crossed", tick)
+            return "stale"
+        if checksum is not None and not self._sums_to(checksum):
+            self._fall("checksum", tick)
             return "stale"
         return "applied"
 
     def snapshot(self, tick: BookSnapshot[N], checksum: int | None = None) -> Sequence[BookSnapshot[N] | BookDelta[N]]:
-        """Take a snapshot. The answer is what to publish: nothing when it was refused (`asked` is then False: ask again), or the
-        snapshot and the held deltas that follow it. Those that follow may bring the book down again: look at `live`."""
-        held = [d for d in self.held if self.rule(tick.seq, d, True) is not DROP]
+        """Take a snapshot. The answer is what to publish: nothing when it was refused (if the book still waits, `asked` is then False: ask
+        again), or the snapshot and the held deltas that follow it. Those that follow may bring the book down again: look at `live`."""
+        if self.live and self.hold and tick.seq is not None and self.book.seq is not None and tick.seq < self.book.seq:
+            self.refused += 1  # an answer that came late: the book is ahead of it
+            return ()
+        held = [d for d in self.held if not self._contained(tick.seq, d)]
         if held and self.rule(tick.seq, held[0], True) is not APPLY:
             self.refused += 1
             self.asked = False
             return ()
+        self.asked = False
         try:
             self.book.replace(tick)
         except BadLevel:
@@ -113,8 +112,11 @@ class Sync(Generic[N]):
             return ()
         if self.depth is not None:
             self.book.truncate(self.depth)
-        self.held, self.live, self.asked, self._fresh = [], True, False, True
-        self.stale_reason, self._crossed_since, self.ts_recv = None, None, tick.ts_recv
+        self.held, self.live, self._fresh = [], True, True
+        self.stale_reason, self.ts_recv = None, tick.ts_recv
+        if self._crossed_too_long(tick.ts_recv):
+            self._fall("crossed")
+            return ()
         if checksum is not None and not self.verify(checksum):
             return ()
         out: list[BookSnapshot[N] | BookDelta[N]] = [tick]
@@ -129,9 +131,7 @@ class Sync(Generic[N]):
 
     def verify(self, checksum: int) -> bool:
         """Is this the checksum of the live book? If not, the book is stale from here on. Unknown ways of summing pass."""
-        if not self.live or self.checksum is None:
-            return True
-        if self.checksum(self.book, self.instrument) == checksum:
+        if not self.live or self._sums_to(checksum):
             return True
         self._fall("checksum")
         return False
@@ -146,22 +146,44 @@ class Sync(Generic[N]):
         self.held = []
         return was
 
-    def _fall(self, reason: str, hold: BookDelta[N] | None = None) -> None:
+    def _fall(self, reason: str, tick: BookDelta[N] | None = None) -> None:
+        """Wait from here on. The delta that brought the book down is held: a snapshot from before it must not pass as the newest."""
+        if self.live:
+            self.asked = False
         self.live = False
-        self.asked = False
         self.stale_reason = reason
         self._crossed_since = None
-        self.held = [hold] if self.hold and hold is not None else []
+        self.held = [tick] if self.hold and tick is not None else []
+
+    def _sums_to(self, checksum: int) -> bool:
+        return self.checksum is None or self.checksum(self.book, self.instrument) == checksum
+
+    def _crossed_too_long(self, ts: int) -> bool:
+        bids, asks = self.book.bids.prices, self.book.asks.prices
+        if not (bids and asks and bids[-1] > asks[0]):
+            self._crossed_since = None
+            return False
+        if self._crossed_since is None:
+            self._crossed_since = ts
+        return ts - self._crossed_since > self.grace
+
+    def _contained(self, seq: int | None, delta: BookDelta[N]) -> bool:
+        """Is this held delta part of the snapshot numbered `seq`? A chain cannot tell by its links, hence the numbers too."""
+        verdict = self.rule(seq, delta, True)
+        return verdict is DROP or (verdict is not APPLY and seq is not None and delta.last is not None and delta.last <= seq)
 
     def _keep(self, tick: BookDelta[N]) -> Taken:
         if not self.hold:
             self.dropped += 1
             return "dropped"
         held = self.held
-        if held and self.rule(held[-1].last, tick, False) not in (APPLY, DROP):
+        verdict = self.rule(held[-1].last, tick, False) if held else APPLY
+        if verdict is DROP:
+            self.dropped += 1
+            return "dropped"
+        if verdict is not APPLY:
             held.clear()  # a gap among the held: what lies before it can never be used
         if len(held) >= MAX_HELD:
-            held.clear()
-            self.asked = False
+            held.clear()  # what was asked for is still on its way; if it is too old by then, it is refused
         held.append(tick)
         return "held"
