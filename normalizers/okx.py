@@ -83,7 +83,7 @@ class Listing(Struct):
 Rows: TypeAlias = Push[Row]
 Trades: TypeAlias = Push[TradeData[N]]
 Books: TypeAlias = Push[BookData[N]]
-Bars: TypeAlias = Push[list[N]]
+Bars: TypeAlias = Push[list[str]]
 
 
 def at(row: Row, ctx: Ctx[N]) -> tuple[str, str, int, int]:
@@ -117,13 +117,13 @@ def books(m: Books[N], ctx: Ctx[N]) -> Out[N]:
     return out
 
 
+def best(side: list[WireLevel[N]]) -> tuple[N, N] | tuple[None, None]:
+    return (side[0].price, side[0].size) if side else (None, None)
+
+
 def quote(m: Books[N], ctx: Ctx[N]) -> Out[N]:
     name = ctx.sym[m.arg.inst_id].symbol
-    out: list[Answer[N]] = []
-    for d in m.data:
-        bid, ask = (levels(side)[0] if side else (None, None) for side in (d.bids, d.asks))
-        out.append(Quote(ctx.exchange, name, d.ts * MS, ctx.ts_recv, *bid, *ask))
-    return out
+    return [Quote(ctx.exchange, name, d.ts * MS, ctx.ts_recv, *best(d.bids), *best(d.asks)) for d in m.data]
 
 
 def ticker(m: Rows, ctx: Ctx[N]) -> Out[N]:
@@ -136,11 +136,14 @@ def ticker(m: Rows, ctx: Ctx[N]) -> Out[N]:
     return out
 
 
-def candle(m: Bars[N], ctx: Ctx[N]) -> Out[N]:
+def candle(m: Bars, ctx: Ctx[N]) -> Out[N]:
     """ts, o, h, l, c, volume as sizes are counted, volume in quote (spot) or base (else), volume in quote, confirm."""
-    name, bar = ctx.sym[m.arg.inst_id].symbol, m.arg.channel.removeprefix("candle")
+    name, bar, num = ctx.sym[m.arg.inst_id].symbol, m.arg.channel.removeprefix("candle"), ctx.num
     head = ctx.exchange, name, None, ctx.ts_recv, INTERVALS.get(bar, bar)
-    return [Candle(*head, int(t) * MS, o, h, low, c, v, value, None, end == 1) for t, o, h, low, c, v, _, value, end, *_ in m.data]
+    return [
+        Candle(*head, int(ts) * MS, num(o), num(h), num(low), num(c), num(v), num(value), None, end == "1")
+        for ts, o, h, low, c, v, _, value, end, *_ in m.data
+    ]
 
 
 def funding(m: Rows, ctx: Ctx[N]) -> Out[N]:
