@@ -13,6 +13,7 @@ from streamer.types import Instrument, Kind
 LIST = "https://www.okx.com/api/v5/public/instruments?instType="
 FAMILIES = ("BTC-USD", "ETH-USD")
 # DOUBT: options must be asked for family by family; these two are known, the venue may list others
+# DOUBT: perpetual-style futures (ruleType xperp, since 2025) have a funding rate too; funding is offered for swaps only
 ONLY = {
     "funding": ("swap",), "greeks": ("option",), "liquidation": ("swap", "future"), "index": ("spot", "swap"),
     "mark": ("swap", "future", "option"), "open_interest": ("swap", "future", "option"),
