@@ -243,7 +243,9 @@ def answers(rows: list[dict[str, Any]], listed: Catalog, num: type[float] | type
 
 
 @pytest.mark.parametrize("num", [float, Decimal])
-@pytest.mark.parametrize(("name", "trades", "checksums"), [("cryptofeed-1", 74, 290), ("cryptofeed-2", 19, 3679), ("cryptofeed-3", 108, 4372)])
+@pytest.mark.parametrize(
+    ("name", "trades", "checksums"), [("cryptofeed-1", 74, 290), ("cryptofeed-2", 19, 3679), ("cryptofeed-3", 108, 4372)]
+)
 def test_recorded_checksums_hold(name: str, trades: int, checksums: int, num: type[float] | type[Decimal]) -> None:
     """Every frame of a capture is understood, and every checksum in it is that of our book, from floats and from Decimals."""
     rows = recorded(name)
