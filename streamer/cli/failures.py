@@ -49,4 +49,3 @@ def silence(stream: IO[Any]) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
-

@@ -48,7 +48,12 @@ def subscription_options(f: F) -> F:
     """What is subscribed to, and for how long."""
     seconds = click.FloatRange(min=0, min_open=True)
     f = click.option(
-        "--timeout", type=seconds, default=30.0, show_default=True, metavar="S", help="Give up if nothing comes in S seconds.",
+        "--timeout",
+        type=seconds,
+        default=30.0,
+        show_default=True,
+        metavar="S",
+        help="Give up if nothing comes in S seconds.",
     )(f)
     f = click.option("--duration", type=seconds, metavar="S", help="End after S seconds.")(f)
     f = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N ticks.")(f)
