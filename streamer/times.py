@@ -1,0 +1,40 @@
+"""Times as venues write them, to integer nanoseconds since 1970 UTC: exact, and fast on what comes thousands of times a second."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECONDS: Final = len("2026-01-01T09:30:59.123456Z")
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))",
+    re.ASCII,
+)
+
+
+def rfc3339(text: str) -> int:
+    """`2026-01-01T09:30:59.123456Z` in ns. Digits beyond the ninth are cut off; a leap second (:60) is the second after it.
+
+    A time without zone is refused: it would have to be guessed. Raises `ValueError`.
+    """
+    if len(text) == MICROSECONDS and text[-1] == "Z":
+        try:  # 0.2 us; the regular expression takes 1.8 us
+            since = datetime.fromisoformat(text) - EPOCH
+        except ValueError:
+            return _any(text)
+        return (since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) * 1000
+    return _any(text)
+
+
+def _any(text: str) -> int:
+    m = _TIME.fullmatch(text)
+    if m is None:
+        raise ValueError(f"{text!r:.60} is not a time like 2026-01-01T09:30:59.123456Z")
+    year, month, day, hour, minute, second = map(int, m.groups()[:6])
+    fraction, sign, hours, minutes = m.groups()[6:]
+    if second > 60:
+        raise ValueError(f"{text!r:.60} has {second} seconds")
+    since = datetime(year, month, day, hour, minute, tzinfo=UTC) - EPOCH
+    offset = (int(hours) * 60 + int(minutes)) * (-60 if sign == "-" else 60) if sign else 0
+    seconds = since.days * 86400 + since.seconds + second - offset
+    return seconds * 1_000_000_000 + int((fraction or "")[:9].ljust(9, "0"))
