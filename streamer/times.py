@@ -26,6 +26,11 @@ def rfc3339(text: str) -> int:
     return _any(text)
 
 
+def rfc3339_or_none(text: str | None) -> int | None:
+    """The same for a time that may be missing."""
+    return rfc3339(text) if text else None
+
+
 def _any(text: str) -> int:
     m = _TIME.fullmatch(text)
     if m is None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.times import EPOCH, rfc3339
+from streamer.times import EPOCH, rfc3339, rfc3339_or_none
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,8 @@ def test_as_datetime_has_it(naive: datetime, minutes: int) -> None:
         expected = ((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
         assert rfc3339(when.isoformat()) == expected
         assert rfc3339(when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")) == expected
+
+
+def test_missing_stays_missing() -> None:
+    assert rfc3339_or_none(None) is None
+    assert rfc3339_or_none("1970-01-01T00:00:00.000001Z") == 1000
