@@ -1,20 +1,20 @@
 """Every error that `streamer` raises on purpose.
 
-    StreamerError                   something `streamer` can name; str() is one clear line with the remedy
-     +-- UsageError                 the caller asked for what is not there: exit code 2
-     |    +-- UnknownExchange
-     |    +-- UnknownSymbol
-     |    +-- UnsupportedKind       the exchange does not stream (or we have not built) that kind
-     |    +-- BadSymbol             not in ccxt's grammar
-     +-- NotReady                   `ready()` ran out of time; names every stream that is not live: exit code 69
-     +-- BookNotLive                a held book was read while it is not known to be right
-     +-- SlowConsumer               policy "disconnect": this subscriber's buffer was full
-     +-- IoFailure                  the network: refused, reset, timed out, TLS, a status that is not 200
-     |    +-- RateLimited           429 or 418, with the time until which to keep silent
-     +-- BadFrame                   a frame that cannot be understood; costs that frame
-     |    +-- BadNumber             nan, inf, or a number out of all reason
-     +-- BadRecording               a recording line that cannot be read: names file and line
-     +-- BadFeed                    a `feeds` or `normalizers` package or declaration that cannot be used
+StreamerError                   something `streamer` can name; str() is one clear line with the remedy
+ +-- UsageError                 the caller asked for what is not there: exit code 2
+ |    +-- UnknownExchange
+ |    +-- UnknownSymbol
+ |    +-- UnsupportedKind       the exchange does not stream (or we have not built) that kind
+ |    +-- BadSymbol             not in ccxt's grammar
+ +-- NotReady                   `ready()` ran out of time; names every stream that is not live: exit code 69
+ +-- BookNotLive                a held book was read while it is not known to be right
+ +-- SlowConsumer               policy "disconnect": this subscriber's buffer was full
+ +-- IoFailure                  the network: refused, reset, timed out, TLS, a status that is not 200
+ |    +-- RateLimited           429 or 418, with the time until which to keep silent
+ +-- BadFrame                   a frame that cannot be understood; costs that frame
+ |    +-- BadNumber             nan, inf, or a number out of all reason
+ +-- BadRecording               a recording line that cannot be read: names file and line
+ +-- BadFeed                    a `feeds` or `normalizers` package or declaration that cannot be used
 """
 
 import difflib

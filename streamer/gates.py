@@ -63,7 +63,7 @@ class Gates:
         return RateLimited(f"{url} answered {response.status}: no request for {wait:.0f} s", wait)
 
     async def _silence(self) -> None:
-        for _ in range(1000):  # the silence may be prolonged while we wait
+        while True:  # the silence may be prolonged while we wait
             wait = self.silent_until - self._io.monotonic()
             if wait <= 0:
                 return

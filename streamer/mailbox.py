@@ -1,17 +1,20 @@
-"""One subscriber's buffer: bounded in items and bytes, with a policy for when it is full. No task, loop or clock.
+"""One subscriber's buffer, bounded in items and bytes. No task, loop or clock. What happens when it is full is its policy:
 
-    drop_oldest   the oldest tick goes                       drop_newest   the new tick goes
-    conflate      only the newest unread tick of a stream    disconnect    the subscriber goes, told by `SlowConsumer`
-    block         nothing goes; `full` asks the publisher to wait (replay only)
+    block         nothing goes; `full` asks the publisher to wait (replay only)           here
+    disconnect    the subscriber goes, told by `SlowConsumer`                             here
+    drop_oldest   the oldest tick goes                                                    `streamer.dropping`
+    drop_newest   the new tick goes                                                       `streamer.dropping`
+    conflate      only the newest unread tick of a stream is kept                         `streamer.conflate`
 
-The law, at every step: ``published == delivered + queued + dropped + conflated``. Every run of dropped ticks is told to this subscriber
-by one `Gap` before the next tick of that stream; a book that lost a tick is repaired with a `BookSnapshot` of the hub's own book, so
-that a reader is never silently wrong. `Gap`, `Status` and `BookStale` are never dropped: one per stream is kept, in reserved slots.
+The law, at every step: ``published == delivered + queued + dropped + conflated``. `Gap`, `Status` and `BookStale` are never dropped:
+when it is crowded they wait in reserved slots, one of a type for each stream.
 """
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
+
+from msgspec.structs import replace
 
 from streamer.errors import SlowConsumer
 from streamer.types import KIND, BookDelta, BookSnapshot, BookStale, Candle, Gap, Status, Tick
@@ -20,63 +23,57 @@ Policy: TypeAlias = Literal["drop_oldest", "drop_newest", "conflate", "disconnec
 POLICIES: Final[tuple[Policy, ...]] = ("drop_oldest", "drop_newest", "conflate", "disconnect", "block")
 StreamKey: TypeAlias = tuple[str, str, str, str]
 """(exchange, symbol, kind, candle interval or "")."""
+ControlKey: TypeAlias = tuple[Any, ...]
+"""(type, exchange, symbol, channel), and what more tells reserved slots apart."""
+Repair: TypeAlias = Callable[[StreamKey], BookSnapshot[Any] | None]
+"""The hub's own book of a stream as a snapshot, or None while it is stale."""
 
-TICK_BYTES = 256
-"""What a tick without levels is taken to weigh."""
-LEVEL_BYTES = 112
+TICK_BYTES: Final = 256
+"""What a tick is taken to weigh without its levels."""
+LEVEL_BYTES: Final = 112
 """What a level of a book tick is taken to weigh: a tuple and two floats."""
-_BOOK = frozenset((BookSnapshot, BookDelta))
-_CONTROL = frozenset((Gap, Status, BookStale))
+BOOK: Final = frozenset((BookSnapshot, BookDelta))
+CONTROL: Final = frozenset((Gap, Status, BookStale))
 
 
 def key_of(tick: Tick[Any]) -> StreamKey:
     """The stream that a tick belongs to."""
     kind: str | None = KIND.get(tick.__class__)
     if kind is None:
-        kind = tick.channel if isinstance(tick, Gap | Status) else "instrument"
-    return tick.exchange, tick.symbol, kind, tick.interval if isinstance(tick, Candle) else ""
+        kind = tick.channel if isinstance(tick, (Gap, Status)) else "instrument"
+    return tick.exchange, tick.symbol, kind, tick.interval if tick.__class__ is Candle else ""
 
 
 def weight(tick: Any) -> int:
-    """Bytes that a tick is taken to hold."""
-    return TICK_BYTES + LEVEL_BYTES * (len(tick.bids) + len(tick.asks)) if tick.__class__ in _BOOK else TICK_BYTES
+    """Bytes that the levels of a book tick are taken to hold, `TICK_BYTES` not counted."""
+    return LEVEL_BYTES * (len(tick.bids) + len(tick.asks))
 
 
-class _Loss:
-    """A run of ticks of one stream that were dropped."""
-
-    __slots__ = ("book", "count", "key", "ts_from", "ts_to")
-
-    def __init__(self, key: StreamKey, ts: int) -> None:
-        self.key = key
-        self.count = 0
-        self.ts_from = self.ts_to = ts
-        self.book = key[2] == "book"
-
-    def add(self, tick: Tick[Any]) -> None:
-        self.count += 1
-        self.ts_to = tick.ts_recv
-
-    def gap(self, recovered: str | None) -> Gap[Any]:
-        exchange, symbol, kind, _ = self.key
-        return Gap(exchange, symbol, None, self.ts_to, kind, "overflow", self.ts_from, self.ts_to, self.count, recovered, "count")
+def control_key(tick: Any) -> ControlKey:
+    """What a control event shares its reserved slot with."""
+    return tick.__class__, tick.exchange, tick.symbol, "book" if tick.__class__ is BookStale else tick.channel
 
 
-Repair: TypeAlias = Callable[[StreamKey], BookSnapshot[Any] | None]
-"""The hub's own book of a stream as a snapshot, or None while it is stale."""
+def newest_control(old: Any, new: Any) -> Any:
+    """One for two controls of a slot: the newer, but a `Gap` still reaches back to where the older began."""
+    if new.__class__ is not Gap or old.ts_from is None:
+        return new
+    count = old.count + new.count if old.count is not None and new.count is not None else None
+    return replace(new, ts_from=old.ts_from, count=count)
 
 
 class Mailbox:
-    """The buffer. `wake` is called when something was put into an empty or sleeping box; the reader resets `asleep`."""
+    """The buffer, with the policies `block` and `disconnect`. `wake` is called when something was put into it while `asleep`."""
 
     __slots__ = (
-        "_broken", "_buf", "_front", "_heavy", "_holes", "_lost", "_markers", "asleep", "closed", "conflated", "delivered",
-        "dropped", "error", "max_bytes", "max_items", "policy", "published", "repair", "wake",
+        "_buf", "_controls", "_heavy", "_rough", "asleep", "closed", "conflated", "delivered", "dropped", "error", "max_bytes",
+        "max_items", "policy", "published", "repair", "wake",
     )  # fmt: skip
+    serves: ClassVar[tuple[Policy, ...]] = ("block", "disconnect")
 
-    def __init__(self, policy: Policy = "drop_oldest", max_items: int = 10_000, max_bytes: int = 64 << 20) -> None:
-        if policy not in POLICIES:
-            raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
+    def __init__(self, policy: Policy, max_items: int = 10_000, max_bytes: int = 64 << 20) -> None:
+        if policy not in self.serves:
+            raise ValueError(f"policy {policy!r} is none of {', '.join(self.serves)}")
         if max_items < 1 or max_bytes < TICK_BYTES:
             raise ValueError(f"a subscription needs room: max_items >= 1 and max_bytes >= {TICK_BYTES}")
         self.policy = policy
@@ -89,38 +86,39 @@ class Mailbox:
         self.wake: Callable[[], None] = lambda: None
         self.repair: Repair = lambda key: None
         self._buf: deque[Any] = deque()
-        self._front: deque[Any] = deque()
-        self._heavy = 0
-        self._markers = 0
-        self._lost: dict[StreamKey, _Loss] = {}
-        self._broken: set[StreamKey] = set()
-        self._holes: dict[StreamKey, _Loss] = {}
+        self._heavy = 0  # bytes of the levels in _buf
+        self._controls: dict[ControlKey, Any] = {}  # in reserved slots: behind _buf here
+        self._rough = False  # something lies outside _buf, so the slow road must be taken
 
     @property
     def queued(self) -> int:
         """Ticks waiting to be read."""
-        return len(self._buf) + len(self._front) - self._markers
+        return len(self._buf) + len(self._controls)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that the queued ticks are taken to hold, those in reserved slots not counted."""
+        return TICK_BYTES * len(self._buf) + self._heavy
 
     @property
     def full(self) -> bool:
         """No room for another tick."""
-        return len(self._buf) >= self.max_items or self._heavy >= self.max_bytes
+        return not self._room(0)
 
     def __len__(self) -> int:
-        return len(self._buf) + len(self._front) + len(self._lost)
+        """0 when there is nothing to read."""
+        return len(self._buf) + len(self._controls)
 
     def offer(self, tick: Tick[Any]) -> None:
-        """Take a tick that is no part of a book."""
+        """Take a tick that is neither `BookSnapshot` nor `BookDelta`."""
         if self.closed:
             return
         self.published += 1
         buf = self._buf
-        if len(buf) >= self.max_items:
-            self._overflow(tick)
+        if self._rough or len(buf) >= self.max_items or (self._heavy and not self._room(0)):
+            self._crowded(tick, 0)
         else:
             buf.append(tick)
-            if self._holes:
-                self._holes.pop(key_of(tick), None)  # that run is over: the next drop starts another
         if self.asleep:
             self.asleep = False
             self.wake()
@@ -130,12 +128,11 @@ class Mailbox:
         if self.closed:
             return
         self.published += 1
-        if (self._broken or self._holes) and self._refuse(tick):
-            return
-        if len(self._buf) >= self.max_items or self._heavy + heavy > self.max_bytes:
-            self._overflow(tick)
+        buf = self._buf
+        if self._rough or len(buf) >= self.max_items or self._heavy + heavy + TICK_BYTES * (len(buf) + 1) > self.max_bytes:
+            self._crowded(tick, heavy)
         else:
-            self._buf.append(tick)
+            buf.append(tick)
             self._heavy += heavy
         if self.asleep:
             self.asleep = False
@@ -143,29 +140,25 @@ class Mailbox:
 
     def pop(self) -> Any:
         """The next tick. Raises IndexError when there is none."""
-        if self._lost:
-            self._mend()
-        if self._front:
-            self.delivered += 1
-            return self._front.popleft()
-        tick = self._buf.popleft()
-        cls = tick.__class__
-        if cls in _BOOK:
-            self._heavy -= weight(tick)
-        elif cls is _Loss:
-            return self._tell(tick)
+        if self._rough:
+            tick = self._next()
+        else:
+            tick = self._buf.popleft()
+            if tick.__class__ in BOOK:
+                self._heavy -= weight(tick)
         self.delivered += 1
         return tick
 
-    def drain(self) -> list[Any]:
-        """Everything at once: what `pop` would give until it is empty."""
-        if self._lost or self._front or self._markers:
-            out = []
-            while len(self):
+    def drain(self, most: int | None = None) -> list[Any]:
+        """Everything at once, or the first `most`: what `pop` would give."""
+        buf = self._buf
+        if self._rough or (most is not None and len(buf) > most):
+            out: list[Any] = []
+            while len(self) and len(out) != most:
                 out.append(self.pop())
             return out
-        out = list(self._buf)
-        self._buf.clear()
+        out = list(buf)
+        buf.clear()
         self._heavy = 0
         self.delivered += len(out)
         return out
@@ -173,15 +166,9 @@ class Mailbox:
     def close(self, error: Exception | None = None) -> None:
         """Take nothing more and forget what is queued (counted as dropped)."""
         self.dropped += self.queued
-        self._buf.clear()
-        self._front.clear()
-        self._lost.clear()
-        self._holes.clear()
-        self._heavy = self._markers = 0
-        self.closed, self.error = True, error
-        if self.asleep:
-            self.asleep = False
-            self.wake()
+        self._forget()
+        self.error = error
+        self.finish()
 
     def finish(self) -> None:
         """Take nothing more; what is queued can still be read."""
@@ -190,210 +177,69 @@ class Mailbox:
             self.asleep = False
             self.wake()
 
-    # the slow roads
+    # the slow roads, which the other policies replace
 
-    def _overflow(self, tick: Any) -> None:
-        policy = self.policy
-        if policy == "block":
-            self._append(tick)
-        elif policy == "disconnect":
+    def _crowded(self, tick: Any, heavy: int) -> None:
+        """Take a tick when there is no room, or when something lies outside the queue."""
+        if self.policy == "block":
+            self._append(tick, heavy)
+            return
+        self._settle()
+        if self._room(heavy):
+            self._append(tick, heavy)
+        elif tick.__class__ in CONTROL:
+            self._reserve(tick)
+        else:
             self.dropped += 1
             self.close(SlowConsumer(f"subscriber too slow: {self.max_items} ticks or {self.max_bytes} bytes were queued; read faster, "
                                     f"give it more room, or choose another policy than disconnect"))  # fmt: skip
-        elif policy == "drop_newest":
-            self._drop_newest(tick)
-        else:
-            self._drop_oldest(tick)
 
-    def _append(self, tick: Any) -> None:
-        self._buf.append(tick)
-        if tick.__class__ in _BOOK:
-            self._heavy += weight(tick)
-
-    def _drop_oldest(self, tick: Any) -> None:
-        need = weight(tick) if tick.__class__ in _BOOK else 0
-        while self._buf and (len(self._buf) >= self.max_items or self._heavy + need > self.max_bytes):
-            head = self._buf.popleft()
-            if head.__class__ in _CONTROL:
-                self._keep(head)
-                continue
-            if head.__class__ in _BOOK:
-                self._heavy -= weight(head)
-                self._broken.add(key_of(head))
-            self._lose(self._lost, head)
-        if need and key_of(tick) in self._broken:
-            self._lose(self._lost, tick)
-        else:
-            self._append(tick)
-
-    def _drop_newest(self, tick: Any) -> None:
-        if tick.__class__ in _CONTROL:
-            self._replace(tick)
-            return
-        key = key_of(tick)
-        if key not in self._holes:
-            loss = self._holes[key] = _Loss(key, tick.ts_recv)
-            self._buf.append(loss)
-            self._markers += 1
-        self._lose(self._holes, tick)
-
-    def _replace(self, control: Any) -> None:
-        """A reserved slot at the tail; an unread one of the same kind and stream gives way (rare, so the search may be slow)."""
-        key, cls = key_of(control), control.__class__
-        for i, old in enumerate(self._buf):
-            if old.__class__ is cls and key_of(old) == key:
-                del self._buf[i]
-                self.conflated += 1
-                break
-        self._buf.append(control)
-
-    def _refuse(self, tick: Any) -> bool:
-        """A delta behind a lost one is of no use: count it to the same loss until the reader was handed a snapshot."""
-        key = key_of(tick)
-        if key in self._broken:
-            self._lose(self._lost, tick)
-            return True
-        if key in self._holes:
-            self._lose(self._holes, tick)
-            return True
-        return False
-
-    def _lose(self, where: dict[StreamKey, _Loss], tick: Any) -> None:
-        key = key_of(tick)
-        loss = where.get(key)
-        if loss is None:
-            loss = where[key] = _Loss(key, tick.ts_recv)
-        loss.add(tick)
-        self.dropped += 1
-
-    def _keep(self, control: Any) -> None:
-        """Move a control event out of the way of the drops; the newest of its kind and stream stands for all."""
-        key, cls = key_of(control), control.__class__
-        for i, old in enumerate(self._front):
-            if old.__class__ is cls and key_of(old) == key:
-                del self._front[i]
-                self.conflated += 1
-                break
-        self._front.append(control)
-
-    def _mend(self) -> None:
-        """Tell every loss of `drop_oldest`, all of which lie before what is queued; hand broken books a snapshot."""
-        lost, self._lost = self._lost, {}
-        broken, self._broken = self._broken, set()
-        if broken:
-            kept: deque[Any] = deque()
-            for tick in self._buf:
-                cls = tick.__class__
-                if cls is BookStale and key_of(tick) in broken:
-                    self.conflated += 1
-                elif cls in _BOOK and key_of(tick) in broken:
-                    self._heavy -= weight(tick)
-                    self.dropped += 1
-                    lost[key_of(tick)].add(tick)
-                else:
-                    kept.append(tick)
-            self._buf = kept
-        for loss in lost.values():
-            self._front.extend(self._told(loss))
-
-    def _told(self, loss: _Loss) -> list[Any]:
-        """The `Gap` of a loss, and for a book the snapshot that makes it good (or that it is stale). They count as published."""
-        snapshot = self.repair(loss.key) if loss.book else None
-        out: list[Any] = [loss.gap("snapshot" if snapshot is not None else None)]
-        if snapshot is not None:
-            out.append(snapshot)
-        elif loss.book:
-            exchange, symbol, _, _ = loss.key
-            out.append(BookStale(exchange, symbol, None, loss.ts_to, "overflow"))
-        self.published += len(out)
-        return out
-
-    def _tell(self, loss: _Loss) -> Any:
-        """A hole of `drop_newest` came to the head of the queue."""
-        self._markers -= 1
-        if self._holes.get(loss.key) is loss:
-            del self._holes[loss.key]
-        gap, *rest = self._told(loss)
-        self._front.extend(rest)
-        self.delivered += 1
-        return gap
-
-
-class LatestMailbox(Mailbox):
-    """The policy `conflate`: the newest unread tick of each stream, book deltas merged level by level (they are absolute sizes)."""
-
-    __slots__ = ("_latest",)
-
-    def __init__(self, policy: Policy = "conflate", max_items: int = 10_000, max_bytes: int = 64 << 20) -> None:
-        super().__init__(policy, max_items, max_bytes)
-        self._latest: dict[Any, Any] = {}
-
-    @property
-    def queued(self) -> int:
-        """Ticks waiting to be read."""
-        return len(self._latest)
-
-    def __len__(self) -> int:
-        return len(self._latest)
-
-    def offer(self, tick: Any) -> None:
-        """Take a tick; what is unread of its stream gives way."""
-        if self.closed:
-            return
-        self.published += 1
-        key: Any = key_of(tick)
-        if tick.__class__ in (Gap, Status):
-            key = (*key, tick.__class__)
-        old = self._latest.get(key)
-        if old is not None:
-            self.conflated += 1
-            if tick.__class__ is BookDelta:
-                tick = _merge(old, tick)
-        elif len(self._latest) >= self.max_items:
-            self.close(SlowConsumer(f"more than {self.max_items} streams in one conflating subscription; raise max_items"))
-            return
-        self._latest[key] = tick
-        if self.asleep:
-            self.asleep = False
-            self.wake()
-
-    def offer_book(self, tick: BookSnapshot[Any] | BookDelta[Any], heavy: int) -> None:
-        """Take a book tick."""
-        self.offer(tick)
-
-    def pop(self) -> Any:
-        """The stream that has waited longest. Raises IndexError when there is none."""
-        if not self._latest:
-            raise IndexError
-        key = next(iter(self._latest))
-        tick = self._latest.pop(key)
-        self.delivered += 1
+    def _next(self) -> Any:
+        """The next tick when something lies outside the queue."""
+        if self._buf:
+            return self._pop_queue()
+        tick = self._pop_control()
+        self._rough = bool(self._controls)
         return tick
 
-    def drain(self) -> list[Any]:
-        """Everything at once."""
-        out = list(self._latest.values())
-        self._latest.clear()
-        self.delivered += len(out)
-        return out
+    def _forget(self) -> None:
+        self._buf.clear()
+        self._controls.clear()
+        self._heavy = 0
+        self._rough = False
 
-    def close(self, error: Exception | None = None) -> None:
-        """Take nothing more and forget what is queued (counted as dropped)."""
-        self.dropped += len(self._latest)
-        self._latest.clear()
-        super().close(error)
+    # what they share
 
+    def _room(self, heavy: int) -> bool:
+        n = len(self._buf)
+        return n < self.max_items and self._heavy + heavy + TICK_BYTES * (n + 1) <= self.max_bytes
 
-def _merge(old: Any, new: BookDelta[Any]) -> Any:
-    """What `old` and then `new` amount to. A delta after `BookStale` cannot be: the hub sends a snapshot first."""
-    bids, asks = {**dict(old.bids), **dict(new.bids)}, {**dict(old.asks), **dict(new.asks)}
-    head = new.exchange, new.symbol, new.ts_event, new.ts_recv
-    if old.__class__ is BookDelta:
-        return BookDelta(*head, list(bids.items()), list(asks.items()), old.first, new.last, old.prev)
-    best_first = sorted(((p, s) for p, s in bids.items() if s), reverse=True), sorted((p, s) for p, s in asks.items() if s)
-    return BookSnapshot(*head, *best_first, new.last)
+    def _append(self, tick: Any, heavy: int) -> None:
+        self._buf.append(tick)
+        self._heavy += heavy
 
+    def _pop_queue(self) -> Any:
+        tick = self._buf.popleft()
+        if tick.__class__ in BOOK:
+            self._heavy -= weight(tick)
+        return tick
 
-def mailbox(policy: Policy, max_items: int, max_bytes: int) -> Mailbox:
-    """The mailbox for a policy."""
-    return (LatestMailbox if policy == "conflate" else Mailbox)(policy, max_items, max_bytes)
+    def _pop_control(self) -> Any:
+        return self._controls.pop(next(iter(self._controls)))
+
+    def _reserve(self, control: Any) -> None:
+        """Put a control event in its reserved slot, the last of all; the one that waits there gives way."""
+        key = control_key(control)
+        old = self._controls.pop(key, None)
+        if old is not None:
+            self.conflated += 1
+            control = newest_control(old, control)
+        self._controls[key] = control
+        self._rough = True
+
+    def _settle(self) -> None:
+        """There is room again: controls that waited behind the queue join it, in the order they came."""
+        if self._controls and self._room(0):
+            self._buf.extend(self._controls.values())
+            self._controls.clear()
+            self._rough = False

@@ -14,7 +14,8 @@ from streamer.errors import NotReady, UsageError
 from streamer.io import Io
 from streamer.ledger import Ledger
 from streamer.line import Numbers
-from streamer.mailbox import POLICIES, Policy, mailbox
+from streamer.mailbox import POLICIES, Policy
+from streamer.policies import mailbox
 from streamer.subscription import Pump, Subscription
 from streamer.symbols import split
 from streamer.types import Instrument, Kind, Tick

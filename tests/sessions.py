@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from streamer.recording import Line, read
 
 from streamer import registry
 from streamer.book_stream import BookSource, BookStream
 from streamer.encode import encode
+from streamer.recording import Line, read
 from streamer.replay import Replayer, Summary
 from streamer.spec import Feed
 from streamer.types import BookDelta, BookStale, Tick
 
 ROOT = Path(__file__).parent / "exchanges"
-
 
 
 def paths() -> list[Path]:
