@@ -12,8 +12,8 @@ from streamer.types import Instrument, Kind
 
 LIST = "https://www.okx.com/api/v5/public/instruments?instType="
 FAMILIES = ("BTC-USD", "ETH-USD")
-# DOUBT: options must be asked for family by family; these two are known, the venue may list others
-# DOUBT: perpetual-style futures (ruleType xperp, since 2025) have a funding rate too; funding is offered for swaps only
+# DOUBT: options are listed family by family (documents); these two are in all clients, there may be more (settled by /public/underlying)
+# DOUBT: perpetual-style futures (ruleType xperp) have funding too (a notice, 2025; settled by asking); it is offered for swaps only
 ONLY = {
     "funding": ("swap",), "greeks": ("option",), "liquidation": ("swap", "future"), "index": ("spot", "swap"),
     "mark": ("swap", "future", "option"), "open_interest": ("swap", "future", "option"),
@@ -51,6 +51,8 @@ FEED = Feed(
     subscribe=lambda topics, n: command("subscribe", topics, n),
     unsubscribe=lambda topics, n: command("unsubscribe", topics, n),
     normalize=NORMALIZE,
+    # DOUBT: OKX's log of changes (February 2026) let the first snapshot go in August, for GET /market/books; its notice of May names the
+    # checksum alone, and a third party still got snapshots (settled by subscribing). Without it books never come live: FromRest then
     book={"public": FromStream(chained, Crc32(25, "interleaved", shortest, ":", signed=True))},
     ping=Ping(20, "ping", b"pong"),
     quiet_s=30,

@@ -17,7 +17,7 @@ from streamer.spec import Ack, Answer, Checked, Ctx, Out, Reject, Restart, Unkno
 from streamer.symbols import format as symbol
 
 from streamer.types import (  # isort: skip
-    BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
+    BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
     Ticker, Trade,
 )  # fmt: skip
 
@@ -95,13 +95,9 @@ def numbers(row: Row, ctx: Ctx[N], *names: str) -> list[N | None]:
     return [num(text) if (text := get(name)) else None for name in names]
 
 
-def levels(side: list[WireLevel[N]]) -> list[Level[N]]:
-    return list(map(astuple, side))
-
-
 def trades(m: Trades[N], ctx: Ctx[N]) -> Out[N]:
     # DOUBT: in the captures of 2021-22 the first message after subscribing is the last trade so far, hours old in quiet markets; OKX's
-    # documents say nothing of it. It passes as a trade with its true ts_event, and by its id only once over a reconnect.
+    # documents say nothing of it (settled by subscribing to a quiet pair). It passes as a trade with its true ts_event, once by its id.
     exchange, sym, now = ctx.exchange, ctx.sym, ctx.ts_recv
     return [Trade(exchange, sym[d.inst_id].symbol, d.ts * MS, now, d.px, d.sz, d.side, d.trade_id) for d in m.data]
 
@@ -110,9 +106,9 @@ def books(m: Books[N], ctx: Ctx[N]) -> Out[N]:
     name = ctx.sym[m.arg.inst_id].symbol
     out: list[Answer[N]] = []
     for d in m.data:
-        head = ctx.exchange, name, d.ts * MS, ctx.ts_recv, levels(d.bids), levels(d.asks)
+        head = ctx.exchange, name, d.ts * MS, ctx.ts_recv, list(map(astuple, d.bids)), list(map(astuple, d.asks))
         snapshot = m.action == "snapshot"
-        tick = BookSnapshot(*head, d.seq_id) if snapshot else BookDelta(*head, None, d.seq_id, d.prev_seq_id)
+        tick: Any = BookSnapshot(*head, d.seq_id) if snapshot else BookDelta(*head, None, d.seq_id, d.prev_seq_id)
         out.append(Checked(name, d.checksum, tick) if d.checksum else tick)
     return out
 
@@ -162,9 +158,15 @@ def mark(m: Rows, ctx: Ctx[N]) -> Out[N]:
 
 
 def index(m: Rows, ctx: Ctx[N]) -> Out[N]:
-    """An index (BTC-USDT) is no instrument: its price goes to the spot pair and to the swap of its name."""
-    ids = [(d, i) for d in m.data for i in [x for x in (d["instId"], d["instId"] + "-SWAP") if x in ctx.sym] or [d["instId"]]]
-    return [IndexPrice(*at(d | {"instId": i}, ctx), ctx.num(d["idxPx"])) for d, i in ids]
+    """An index (BTC-USD) is no instrument: its price goes to the spot pair and to the swaps, whatever they settle in, of that name."""
+    out: list[Answer[N]] = []
+    for d in m.data:
+        key = d["instId"], len(ctx.sym)  # the list may grow
+        if key not in ctx.mem:
+            same = [i.id for i in ctx.sym.values() if f"{i.base}-{i.quote}" == key[0] and i.kind in ("spot", "swap")]
+            ctx.mem[key] = same or [ctx.sym[key[0]].id]
+        out += [IndexPrice(*at(d | {"instId": i}, ctx), ctx.num(d["idxPx"])) for i in ctx.mem[key]]
+    return out
 
 
 def open_interest(m: Rows, ctx: Ctx[N]) -> Out[N]:
@@ -178,8 +180,8 @@ def liquidation(m: Rows, ctx: Ctx[N]) -> Out[N]:
 
 
 def greeks(m: Rows, ctx: Ctx[N]) -> Out[N]:
-    """A family's options. Black-Scholes figures, in dollars as elsewhere; OKX has price-adjusted ones, in coin, beside them."""
-    names = "markVol", "bidVol", "askVol", "deltaBS", "gammaBS", "vegaBS", "thetaBS", "rho", "fwdPx"
+    """A family's options. Black-Scholes figures, in dollars as elsewhere; OKX has price-adjusted ones, in coin, beside them, and no rho."""
+    names = "markVol", "bidVol", "askVol", "deltaBS", "gammaBS", "vegaBS", "thetaBS", "", "fwdPx"
     return [Greeks(*at(d, ctx), *numbers(d, ctx, *names)) for d in m.data if d["instId"] in ctx.sym]
 
 
@@ -213,32 +215,22 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     event, code, text = m.get("event"), m.get("code"), str(m.get("msg"))
     if event == "subscribe":
         return Ack(topic_of(m["arg"]))
-    if event == "unsubscribe":
-        return None
     if event == "notice" and code == "64008":
         return Restart("notice 64008", planned=True)
     named = REFUSED.search(text)
     if event == "error" and (named or m.get("id")):
         return Reject(topic_of(arg_of(named[0])) if named else int(m["id"]), text, fatal=code in HOPELESS)
-    return Unknown(str(event or m["arg"]["channel"]))
+    return None if event == "unsubscribe" else Unknown(str(event or m["arg"]["channel"]))
 
 
 NORMALIZE = keyed(
     after(b'{"arg":{"channel":"'),  # acks begin with their id or event, so they go straight to `other`
     {
-        b"trades": on(Trades, trades),
-        b"books": on(Books, books),
-        b"books-l2-tbt": on(Books, books),  # the same every 10 ms: for VIPs, and in old recordings
-        b"bbo-tbt": on(Books, quote),
-        b"tickers": on(Rows, ticker),
-        b"candle*": on(Bars, candle),
-        b"funding-rate": on(Rows, funding),
-        b"mark-price": on(Rows, mark),
-        b"index-tickers": on(Rows, index),
-        b"open-interest": on(Rows, open_interest),
-        b"liquidation-orders": on(Rows, liquidation),
-        b"opt-summary": on(Rows, greeks),
+        b"trades": on(Trades, trades), b"tickers": on(Rows, ticker), b"candle*": on(Bars, candle), b"bbo-tbt": on(Books, quote),
+        b"books": on(Books, books), b"books-l2-tbt": on(Books, books),  # the latter every 10 ms: for VIPs, and in old recordings
+        b"funding-rate": on(Rows, funding), b"mark-price": on(Rows, mark), b"index-tickers": on(Rows, index),
+        b"open-interest": on(Rows, open_interest), b"liquidation-orders": on(Rows, liquidation), b"opt-summary": on(Rows, greeks),
     },
     other=other,
-)
+)  # fmt: skip
 INSTRUMENTS = on(Listing, instruments)

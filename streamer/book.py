@@ -15,7 +15,7 @@ MAX_LEVELS = 100_000
 
 
 class BadLevel(ValueError):
-    """A negative size, or more levels than any book has."""
+    """A negative size, a price that is not above zero, or more levels than any book has."""
 
 
 class BookSide(Generic[N]):
@@ -33,8 +33,10 @@ class BookSide(Generic[N]):
         sizes = {price: size for price, size in levels if size}
         if any(size < 0 for size in sizes.values()) or len(sizes) > MAX_LEVELS:
             raise BadLevel("a negative size or too many levels in a snapshot")
-        self.sizes = sizes
-        self.prices = sorted(sizes)
+        prices = sorted(sizes)
+        if prices and prices[0] <= 0:
+            raise BadLevel(f"price {prices[0]} in a snapshot")
+        self.sizes, self.prices = sizes, prices
 
     def update(self, levels: Iterable[Level[N]]) -> None:
         """Set absolute sizes; 0 removes. Removing an unknown level is legal and does nothing (Binance, Kaiko)."""
@@ -49,18 +51,22 @@ class BookSide(Generic[N]):
             elif price in sizes:
                 del sizes[price]
                 del prices[bisect_left(prices, price)]
+        if prices and prices[0] <= 0:
+            raise BadLevel(f"price {prices[0]}")
         if len(prices) > MAX_LEVELS:
             raise BadLevel(f"more than {MAX_LEVELS} levels")
 
-    def truncate(self, depth: int) -> None:
-        """Keep the best `depth` levels."""
+    def truncate(self, depth: int) -> Sequence[N]:
+        """Keep the best `depth` levels. The prices that went."""
         extra = len(self.prices) - depth
         if extra <= 0:
-            return
+            return ()
         gone = slice(depth, None) if self.ascending else slice(0, extra)
-        for price in self.prices[gone]:
+        prices = self.prices[gone]
+        for price in prices:
             del self.sizes[price]
         del self.prices[gone]
+        return prices
 
     def top(self, depth: int | None = None) -> list[Level[N]]:
         """The best `depth` levels (all when None), best first."""
@@ -109,7 +115,6 @@ class Book(Generic[N]):
         bids, asks = self.bids.prices, self.asks.prices
         return bool(bids and asks) and bids[-1] > asks[0]
 
-    def truncate(self, depth: int) -> None:
-        """Keep the best `depth` levels of each side."""
-        self.bids.truncate(depth)
-        self.asks.truncate(depth)
+    def truncate(self, depth: int) -> tuple[Sequence[N], Sequence[N]]:
+        """Keep the best `depth` levels of each side. The (bid, ask) prices that went."""
+        return self.bids.truncate(depth), self.asks.truncate(depth)

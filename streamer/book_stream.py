@@ -1,6 +1,9 @@
 """The hub's record of one order book, and its sources: each connection that carries the book keeps it with a `Sync` of its own."""
 
+from collections.abc import Sequence
 from typing import Any
+
+from msgspec.structs import replace
 
 from streamer.book import Book
 from streamer.ledger import Ledger
@@ -8,19 +11,20 @@ from streamer.mailbox import Mailbox, weight
 from streamer.spec import Checked
 from streamer.streams import Need, Source, Stream
 from streamer.sync import Sync
-from streamer.types import BookDelta, BookSnapshot, BookStale, Instrument, Quote, Status, Tick
+from streamer.types import BookDelta, BookSnapshot, BookStale, Instrument, Level, Quote, Status, Tick
 from streamer.views import DepthView, Scale, scale_levels, scale_tick
 
 
 class BookStream(Stream):
     """A book. `live` means: the leading source's book is known to be right."""
 
-    __slots__ = ("proof", "quotes", "views")
+    __slots__ = ("_best", "proof", "quotes", "views")
 
     def __init__(self, instrument: Instrument, kind: str, interval: str, scale: Scale | None, ledger: Ledger) -> None:
         super().__init__(instrument, kind, interval, scale, ledger)
         self.views: dict[int, DepthView] = {}
         self.quotes: Stream | None = None
+        self._best: tuple[Any, ...] = ()  # the last quote published; empty while the book is stale
         self.proof = "none"
 
     @property
@@ -33,6 +37,15 @@ class BookStream(Stream):
     def ts_book(self) -> int:
         """`ts_recv` of the last change applied."""
         return self.leader.sync.ts_recv if isinstance(self.leader, BookSource) else 0
+
+    def relist(self, instrument: Instrument, scale: Scale | None) -> None:
+        """The instrument is another now. A live book is told anew, because its sizes may count otherwise."""
+        super().relist(instrument, scale)
+        for source in self.sources.values():
+            if isinstance(source, BookSource):
+                source.sync.instrument = instrument
+        if isinstance(self.leader, BookSource) and self.leader.live:
+            self.lead(self.leader)
 
     @property
     def wanted(self) -> bool:
@@ -47,6 +60,7 @@ class BookStream(Stream):
             view = self.views.setdefault(depth, DepthView(depth))
             if box not in view.boxes:
                 view.boxes = (*view.boxes, box)
+                self._greet(box)
         snapshot = self.own_snapshot(depth)
         if snapshot is not None:
             if depth is not None and self.book is not None and len(self.views[depth].boxes) == 1:
@@ -83,22 +97,21 @@ class BookStream(Stream):
             self.leader = made
         return made
 
-    def forget(self, carrier: Any) -> None:
+    def gone(self, carrier: Any, reason: str, ts: int, state: str = "stale") -> None:
         """That connection is gone. If it led, a live source takes over at once, or the book is stale."""
-        gone = self.sources.pop(carrier, None)
-        if gone is None or gone is not self.leader:
-            return
-        others = [s for s in self.sources.values() if isinstance(s, BookSource)]
-        self.leader = next((s for s in others if s.sync.live), others[0] if others else None)
+        led = self.leader is not None and self.leader is self.sources.get(carrier)
+        self.forget(carrier)
+        if not isinstance(self.leader, BookSource) or not self.leader.live:
+            self.lost(reason, ts, state)
+        elif led:
+            self.lead(self.leader)
 
     def lead(self, source: "BookSource") -> None:
-        """Publish this source's book from now on."""
+        """Publish this source's live book from now on, beginning with a snapshot."""
         self.leader = source
-        snapshot = self.own_snapshot()
-        if snapshot is not None and source.sync.live:
-            book = source.sync.book
-            raw = BookSnapshot(*self.key[:2], None, source.sync.ts_recv, book.bids.top(), book.asks.top(), book.seq)
-            self.publish_book(raw, book)
+        book = source.sync.book
+        self.ts_last = source.sync.ts_recv
+        self.publish_book(BookSnapshot(*self.key[:2], None, self.ts_last, book.bids.top(), book.asks.top(), book.seq), book)
 
     def publish_book(self, tick: BookSnapshot[Any] | BookDelta[Any], book: Book[Any]) -> None:
         """Give a book tick in venue units to every subscriber, cut where they asked for less."""
@@ -124,14 +137,21 @@ class BookStream(Stream):
                 box.offer_book(cut, weight(cut))
 
     def _quote(self, tick: Tick[Any], book: Book[Any]) -> None:
-        """Publish the best bid and offer when they changed, for venues without such a channel."""
+        """Publish the best bid and offer when they changed or were stale, for venues without such a channel."""
         bid, ask = book.best_bid or (None, None), book.best_ask or (None, None)
         best = (bid[0], bid[1], ask[0], ask[1])
-        source = self.leader
-        if self.quotes is not None and isinstance(source, BookSource) and best != source.best:
-            source.best = best
+        if self.quotes is not None and best != self._best:
+            self._best = best
             self.quotes.alive(tick.ts_recv)
             self.quotes.publish(Quote(tick.exchange, tick.symbol, tick.ts_event, tick.ts_recv, bid[0], bid[1], ask[0], ask[1], "book"))
+
+    def quote(self, quotes: Stream) -> None:
+        """Cut these quotes from the book from now on, beginning with what it is now."""
+        if self.quotes is quotes:
+            return
+        self.quotes, self._best, book = quotes, (), self.book
+        if book is not None:
+            self._quote(BookSnapshot(*self.key[:2], None, self.ts_book, (), ()), book)
 
     def whole(self, tick: BookSnapshot[Any]) -> None:
         """A snapshot made the book right (again)."""
@@ -152,14 +172,16 @@ class BookStream(Stream):
                 for box in view.boxes:
                     box.offer(stale)
             self._tell(stale)
-            self.state = "stale"
+            self._note("stale", reason, ts)
             self.on_state()
+            self._best = ()
             if self.quotes is not None:
                 self.quotes.lost(reason, ts)
 
-    def lost(self, reason: str, ts: int) -> None:
-        """The connection is gone; `BookStale` says it all."""
-        self.fell("disconnect", ts)
+    def lost(self, reason: str, ts: int, state: str = "stale") -> None:
+        """No connection brings it any more: `BookStale` says it all, or `Status` when the book was not live yet."""
+        self.fell(reason if reason == "unsubscribed" else "disconnect", ts)
+        self.status(state, reason, ts)
 
     def status(self, state: str, reason: str | None, ts: int) -> None:
         """Tell a change of health to everybody, those with a cut view included."""
@@ -173,19 +195,23 @@ class BookStream(Stream):
 class BookSource(Source):
     """One connection's book of a stream."""
 
-    __slots__ = ("best", "sync")
+    __slots__ = ("sync",)
     stream: BookStream
 
     def __init__(self, stream: BookStream, sync: Sync[Any]) -> None:
         super().__init__(stream)
         self.sync = sync
-        self.best: tuple[Any, ...] = ()
+
+    @property
+    def live(self) -> bool:
+        """Is this connection's book known to be right?"""
+        return self.sync.live
 
     def tick(self, tick: Any) -> Need | None:
         """Take a delta."""
-        return self.delta(tick, None)
+        return self.delta(tick)
 
-    def delta(self, tick: BookDelta[Any], checksum: int | None) -> Need | None:
+    def delta(self, tick: BookDelta[Any], checksum: int | None = None) -> Need | None:
         """Take a delta, verified if the venue sent a checksum with it."""
         self.count += 1
         sync, stream = self.sync, self.stream
@@ -193,6 +219,8 @@ class BookSource(Source):
         if taken == "applied":
             if stream.leader is self:
                 stream.ts_last = tick.ts_recv
+                if sync.depth is not None and (sync.cut[0] or sync.cut[1]):
+                    tick = _with_cut(tick, *sync.cut)
                 stream.publish_book(tick, sync.book)
             return None
         if taken == "stale":
@@ -217,11 +245,14 @@ class BookSource(Source):
         sync, stream = self.sync, self.stream
         if not sync.live:
             return
-        stream.whole(out[0])
+        first = out[0]
+        stream.whole(first)
         stream.ts_last = out[-1].ts_recv
         if len(out) == 1:
-            stream.publish_book(out[0], sync.book)
-        elif stream.views or stream.quotes is not None:
+            if sync.depth is not None and max(len(first.bids), len(first.asks)) > sync.depth:
+                first = replace(first, bids=sync.book.bids.top(), asks=sync.book.asks.top())
+            stream.publish_book(first, sync.book)
+        elif stream.views or stream.quotes is not None or sync.depth is not None:
             stream.lead(self)
         else:
             for tick in out:
@@ -234,8 +265,8 @@ class BookSource(Source):
             return self.delta(tick, answer.checksum)
         if tick is not None:
             return self.snapshot(tick, answer.checksum)
-        sync = self.sync
-        return None if not sync.live or sync.verify(answer.checksum) else self._fallen(sync.ts_recv)
+        sync, ts = self.sync, answer.ts_recv
+        return None if not sync.live or sync.verify(answer.checksum) else self._fallen(sync.ts_recv if ts is None else ts)
 
     def distrust(self, reason: str, ts: int) -> Need | None:
         """Something may be missing that nothing else would show."""
@@ -257,3 +288,13 @@ class BookSource(Source):
                 stream.whole(BookSnapshot(*stream.key[:2], None, ts, (), ()))
                 stream.lead(other)
         return self.need()
+
+
+def _with_cut(delta: BookDelta[Any], bids: Sequence[Any], asks: Sequence[Any]) -> BookDelta[Any]:
+    """The delta, and what it pushed out of the depth that is kept: the venue sends no removals for those, and a reader does not count."""
+    d = delta
+    return BookDelta(d.exchange, d.symbol, d.ts_event, d.ts_recv, _removed(d.bids, bids), _removed(d.asks, asks), d.first, d.last, d.prev)
+
+
+def _removed(levels: Sequence[Level[Any]], prices: Sequence[Any]) -> Sequence[Level[Any]]:
+    return [level for level in levels if level[0] not in prices] + [(p, p - p) for p in prices] if prices else levels

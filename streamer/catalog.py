@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from streamer.decode import rest
+from streamer.decode import HANDLER_ERRORS, plain, rest
 from streamer.errors import BadFrame, IoFailure, UnknownSymbol, nearest
 from streamer.gates import Gates
 from streamer.io import Io
@@ -20,6 +20,7 @@ from streamer.types import Instrument
 log = logging.getLogger(__name__)
 
 FRESH_NS = 3600 * 1_000_000_000
+MOST_PAGES = 100
 _ENCODE = msgspec.json.Encoder(decimal_format="string").encode
 
 
@@ -38,12 +39,12 @@ class Catalog:
         self.by_symbol: dict[str, Instrument] = {}
         self.tables: dict[str, Symbols] = {market: Symbols() for market in feed.endpoints}
 
-    def update(self, instruments: Iterable[Instrument]) -> list[Instrument]:
-        """Take a full list. What is new or changed is given back; what is not listed any more comes back once, inactive."""
+    def update(self, instruments: Iterable[Instrument], whole: bool = True) -> list[Instrument]:
+        """Take a list. What is new or changed is given back; what is not listed any more comes back once, inactive (if it is `whole`)."""
         new = {i.symbol: i for i in instruments}
         changed = [i for s, i in new.items() if (old := self.by_symbol.get(s)) is None or _facts(old) != _facts(i)]
         for symbol, old in self.by_symbol.items():
-            if symbol not in new and old.active:
+            if whole and symbol not in new and old.active:
                 gone = msgspec.structs.replace(old, active=False)
                 new[symbol] = gone
                 changed.append(gone)
@@ -53,7 +54,7 @@ class Catalog:
         return changed
 
     def _table(self, instrument: Instrument) -> None:
-        for market in {self.feed.market_of(instrument, kind) for _, kind in self.feed.topics}:
+        for market in {self.feed.market_of(instrument, kind) for _, kind in self.feed.topics} - {""}:
             if instrument.active or instrument.id not in self.tables[market]:
                 self.tables[market][instrument.id] = instrument
 
@@ -69,20 +70,41 @@ def _facts(instrument: Instrument) -> Instrument:
     return msgspec.structs.replace(instrument, ts_event=None, ts_recv=0)
 
 
-async def fetch_instruments(feed: Feed, gates: Gates, io: Io) -> list[Instrument]:
-    """All instruments of a venue. One list of several failing costs its own instruments; all failing raises the last `IoFailure`."""
+async def fetch_instruments(feed: Feed, gates: Gates, io: Io) -> tuple[list[Instrument], bool]:
+    """The instruments of a venue, and whether these are all: one list of several failing costs its own. All failing raises the last
+    `IoFailure`."""
     found: list[Instrument] = []
     failure: Exception | None = None
-    for url in feed.instruments.urls:
+    for first in feed.instruments.urls:
         try:
-            body = await gates.fetch("GET", url)
-            found += await asyncio.to_thread(parse_instruments, feed, body, io.now())
+            async for body in _pages(feed, gates, first):
+                found += await asyncio.to_thread(parse_instruments, feed, body, io.now())
         except (IoFailure, BadFrame) as e:
             log.warning("%s: instruments: %s", feed.name, e)
             failure = e
     if not found and failure is not None:
         raise failure if isinstance(failure, IoFailure) else IoFailure(str(failure), "bad_answer")
-    return found
+    return found, failure is None and bool(found)  # an empty list would take every instrument away
+
+
+async def _pages(feed: Feed, gates: Gates, url: str | None) -> AsyncIterator[bytes]:
+    """The answers of one list, page by page. Raises `BadFrame` when an answer does not say where the next is."""
+    for _ in range(MOST_PAGES):
+        if url is None:
+            return
+        body = await gates.fetch("GET", url)
+        yield body
+        url = None if feed.instruments.more is None else await asyncio.to_thread(_next, feed, body, url)
+    if url is None:
+        return
+    log.warning("%s: its list of instruments goes on after %d pages; the rest is left out", feed.name, MOST_PAGES)
+
+
+def _next(feed: Feed, body: bytes, url: str) -> str | None:
+    try:
+        return feed.instruments.more(plain(body), url) if feed.instruments.more is not None else None
+    except HANDLER_ERRORS as e:
+        raise BadFrame(f"{url}: no next page found: {type(e).__name__}: {e}", "shape") from None
 
 
 class Cache:
@@ -97,7 +119,7 @@ class Cache:
             return []
         try:
             found = msgspec.json.decode((self.folder / f"{exchange}.json").read_bytes(), type=list[Instrument])
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError, RecursionError):  # msgspec's errors and those of decoding text are ValueErrors
             return []
         return found if found and found[0].ts_recv >= not_before else []
 

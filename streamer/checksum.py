@@ -1,7 +1,8 @@
 """Order book checksums: one CRC32, with the venue's way of writing a level as its parameters.
 
 A checksum is computed over text, so it needs the digits that the venue wrote. `numbers="decimal"` keeps them; from floats they are
-written back either with the instrument's fixed number of decimals (`fixed`, kraken) or as the shortest form (`shortest`, okx).
+written back either with the instrument's fixed number of decimals (`fixed`, kraken), as the shortest form (`shortest`, okx), or as
+JavaScript writes them (`javascript`, bitfinex).
 """
 
 import zlib
@@ -35,11 +36,24 @@ def fixed(number: float | Decimal, step: Decimal | None) -> str:
     return f"{number:.{decimals}f}".replace(".", "").lstrip("0")
 
 
+def javascript(number: float | Decimal, step: Decimal | None = None) -> str:
+    """The shortest digits of the float, plain from 0.000001 up to 1e21, else like `1.7e-7`: what `String(number)` gives. Bitfinex.
+
+    A Decimal off such a wire is some float's shortest form, so it comes to the same.
+    """
+    text = repr(float(number))
+    digits, e, exponent = text.partition("e")
+    if not e:
+        return text.removesuffix(".0")
+    return format(Decimal(text), "f") if -7 < int(exponent) < 21 else f"{digits}e{int(exponent):+d}"
+
+
 class Crc32(Struct, frozen=True):
     """A CRC32 over the top `depth` levels.
 
     `order`: `asks_bids` hashes all asks, then all bids, each best first; `interleaved` bid, ask, bid, ask ... and goes on with the
-    longer side alone. `separator` joins all fields (price, size, price, ...). `signed` reads the result as int32.
+    longer side alone. `separator` joins all fields (price, size, price, ...). `signed` reads the result as int32. `negative_asks`: asks are
+    hashed with negative sizes.
     """
 
     depth: int
@@ -47,10 +61,13 @@ class Crc32(Struct, frozen=True):
     write: Write
     separator: str = ""
     signed: bool = False
+    negative_asks: bool = False
 
     def __call__(self, book: Book[Any], instrument: Instrument) -> int:
         """The checksum of `book` now."""
         bids, asks = book.bids.top(self.depth), book.asks.top(self.depth)
+        if self.negative_asks:
+            asks = [(price, -size) for price, size in asks]
         levels = asks + bids if self.order == "asks_bids" else list(_interleave(bids, asks))
         crc = zlib.crc32(self.text(levels, instrument).encode())
         return crc - (1 << 32) if self.signed and crc >> 31 else crc

@@ -187,12 +187,24 @@ class Conflate(Mailbox):
             del self._latest[key]
 
     def _weigh(self, key: tuple[Any, ...], heavy: int) -> None:
-        """Count what was put under `key`; a book for which there is no room is owed."""
-        if heavy and self.held_bytes + heavy > self.max_bytes:
-            held = self._latest[key]
-            self._latest[key] = Owed(held.newest if held.__class__ is Merged else held)
-        else:
+        """Count what was put under `key`; a book for which there is no room is owed: this one, or those that wait."""
+        if not (heavy or self._heavy):
+            return
+        room = self.max_bytes - self._heavy - TICK_BYTES * (len(self._latest) - self._reserved)
+        if heavy <= room:
             self._heavy += heavy
+            return
+        if heavy:
+            self._owe(key, self._latest[key])
+        if room < 0:
+            for other, held in [(k, h) for k, h in self._latest.items() if self._heavy_of(h)]:
+                self._heavy -= self._heavy_of(held)
+                self._owe(other, held)
+                if self.held_bytes <= self.max_bytes:
+                    return
+
+    def _owe(self, key: tuple[Any, ...], held: Any) -> None:
+        self._latest[key] = Owed(held.newest if held.__class__ is Merged else held)
 
     @staticmethod
     def _heavy_of(held: Any) -> int:

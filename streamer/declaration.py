@@ -118,7 +118,8 @@ def prove(method: BookMethod) -> str:
     """What shows a lost update: `sequence`, `checksum`, both joined by `+`, `full refresh` (none can be lost) or `none`."""
     if isinstance(method, FullRefresh):
         return "full refresh"
-    proofs = ["sequence"] if method.rule is not unnumbered else []
+    counted = isinstance(method, FromStream) and method.line_counted
+    proofs = ["sequence"] if counted or method.rule is not unnumbered else []
     if isinstance(method, FromStream) and method.checksum is not None:
         proofs.append("checksum")
     return "+".join(proofs) or "none"

@@ -4,6 +4,7 @@ Both are generic in the number type: exact mode is another decoder, not other co
 heartbeats, surprises) goes a slow road: parsed as plain JSON and given to `other`, which answers or says `Unknown`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple, Union
@@ -13,7 +14,7 @@ import orjson
 from msgspec import Meta
 
 from streamer.errors import BadFrame, BadNumber
-from streamer.spec import BOUND, Checked, Ctx, Decode, Handler, History, Normalizer, On, Out, Unknown, UnknownId
+from streamer.spec import BOUND, Checked, Ctx, Decode, Handler, History, Normalizer, On, Out, Page, Unknown, UnknownId
 from streamer.types import Tick
 
 FLOAT = Annotated[float, Meta(ge=-BOUND, le=BOUND)]
@@ -24,6 +25,9 @@ NUMBER_ERRORS = ("Expected `float`", "Expected `decimal`", "Invalid decimal", "o
 """How msgspec names a bad number."""
 KEYS_KEPT = 1024
 """Keys resolved through a `*` entry and remembered."""
+KEY_BYTES = 256
+"""The longest of them."""
+_UNDERSCORED = re.compile(rb"_(?<=[0-9]_)(?=[0-9])")
 
 
 class After(NamedTuple):
@@ -40,8 +44,25 @@ def after(mark: bytes, until: bytes = b'"') -> After:
 
 def decoder(wire: Any, num: type[float] | type[Decimal]) -> Callable[[bytes], Any]:
     """A lax JSON decoder of `wire`, with the number type filled in where it is generic."""
-    number: Any = FLOAT if num is float else num
-    return msgspec.json.Decoder(_concrete(wire, number), strict=False).decode
+    return _strict(lambda number: _concrete(wire, number), num)
+
+
+def _strict(of: Callable[[Any], Any], num: type[float] | type[Decimal]) -> Callable[[bytes], Any]:
+    """The decoder of the type that `of` makes for a number type.
+
+    `Decimal` takes "1_000" and full-width digits. Where a message may hold such, the float decoder, which does not, reads it first.
+    """
+    as_float = msgspec.json.Decoder(of(FLOAT), strict=False).decode
+    if num is float:
+        return as_float
+    as_decimal = msgspec.json.Decoder(of(Decimal), strict=False).decode
+
+    def decode(data: bytes) -> Any:
+        if not data.isascii() or b"\\" in data or (b"_" in data and _UNDERSCORED.search(data) is not None):
+            as_float(data)
+        return as_decimal(data)
+
+    return decode
 
 
 def _concrete(wire: Any, number: Any) -> Any:
@@ -56,16 +77,21 @@ def union(*ons: On, other: Handler, envelope: Any = None) -> Normalizer:
     """
 
     def compile_(num: type[float] | type[Decimal]) -> Decode:
-        number: Any = FLOAT if num is float else num
-        payload: Any = Union[tuple(_concrete(o.wire, number) for o in ons)]  # noqa: UP007  (built at run time)
-        decode = msgspec.json.Decoder(envelope[payload] if envelope else payload, strict=False).decode
+        def of(number: Any) -> Any:
+            payload: Any = Union[tuple(_concrete(o.wire, number) for o in ons)]  # noqa: UP007  (built at run time)
+            return envelope[payload] if envelope else payload
+
+        decode = _strict(of, num)
         table = {o.wire: o.handle for o in ons}
+        tags = {o.wire.__struct_config__.tag for o in ons}
+        tag_field = ons[0].wire.__struct_config__.tag_field
 
         def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
             try:
                 message = decode(data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-                return _slow(data, ctx, other, e)
+                tag = _tag_of(plain(data), tag_field, envelope is not None)
+                return slow(data, ctx, other, e if tag in tags else None)  # of another tag it is none of ours, and no bad one
             if envelope:
                 message = message.data
             answer: Out[Any] = table[message.__class__](message, ctx)
@@ -74,6 +100,13 @@ def union(*ons: On, other: Handler, envelope: Any = None) -> Normalizer:
         return road
 
     return Normalizer(compile_, ons)
+
+
+def _tag_of(message: Any, field: str, enveloped: bool) -> str | int | None:
+    if enveloped:
+        message = message.get("data") if isinstance(message, dict) else None
+    tag = message.get(field) if isinstance(message, dict) else message[0] if isinstance(message, list) and message else None
+    return tag if isinstance(tag, str | int) else None
 
 
 def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalizer:
@@ -89,19 +122,19 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
         def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
             i = data.find(mark) + skip
             if i < skip:
-                return _slow(data, ctx, other, None)
+                return slow(data, ctx, other, None)
             found = data[i : data.find(until, i)]
             hit = get(found)
             if hit is None:
                 hit = next((h for start, h in starts if found.startswith(start)), None)
                 if hit is None:
-                    return _slow(data, ctx, other, None)
-                if len(exact) < KEYS_KEPT:
+                    return slow(data, ctx, other, None)
+                if len(exact) < KEYS_KEPT and len(found) <= KEY_BYTES:
                     exact[found] = hit
             try:
                 message = hit[0](data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-                return _slow(data, ctx, other, e)
+                return slow(data, ctx, other, e)
             answer: Out[Any] = hit[1](message, ctx)
             return answer
 
@@ -110,18 +143,26 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
     return Normalizer(compile_, tuple(table.values()))
 
 
-def _slow(data: bytes, ctx: Ctx[Any], other: Handler, error: Exception | None) -> Out[Any]:
-    """Plain JSON for `other`. A frame that failed its typed decode and that `other` does not know is bad, not unknown."""
+def plain(data: bytes) -> Any:
+    """Plain JSON. Raises `BadFrame` (reason `json`)."""
     try:
-        message = orjson.loads(data)
+        return orjson.loads(data)
     except (orjson.JSONDecodeError, RecursionError):
         raise BadFrame("not JSON", "json") from None
+
+
+def slow(data: bytes, ctx: Ctx[Any], other: Handler, error: Exception | None) -> Out[Any]:
+    """Plain JSON for `other`. A frame that failed its typed decode and that `other` does not know (None, `Unknown`) is bad; an empty answer
+    says that it is known and tells nothing."""
+    message = plain(data)
     try:
         answer = other(message, ctx)
     except UnknownId:
         raise
     except HANDLER_ERRORS as e:
-        raise BadFrame(f"{type(e).__name__}: {e}", "shape") from None
+        if error is None:
+            raise BadFrame(f"{type(e).__name__}: {e}", "shape") from None
+        answer = None
     if error is not None and (answer is None or isinstance(answer, Unknown)):
         raise BadFrame(str(error), "number" if any(words in str(error) for words in NUMBER_ERRORS) else "shape")
     return answer
@@ -158,14 +199,14 @@ def _sane(x: Decimal) -> bool:
 
 
 def check_decimals(answers: Sequence[Any]) -> None:
-    """Raise `BadNumber` unless every Decimal in the ticks of these answers is finite and within reason: `Decimal` itself takes "nan",
-    "1E+999999", "1_000" and full-width digits (the last two arrive as plain values and are harmless)."""
+    """Raise `BadNumber` unless every Decimal in the ticks of these answers is finite and within reason: `Decimal` itself takes "nan" and
+    "1E+999999"."""
     for answer in answers:
         if isinstance(answer, Tick):
             _check_tick(answer)
         elif isinstance(answer, Checked):
             check_decimals((answer.tick,))
-        elif isinstance(answer, History):
+        elif isinstance(answer, History | Page):
             check_decimals(answer.trades)
 
 

@@ -24,9 +24,13 @@ class Loss:
         self.book = key[2] == "book"
 
     def add(self, tick: Tick[Any]) -> None:
-        """One more."""
+        """One more; those still in the queue when its book broke may be older than the last one added."""
         self.count += 1
-        self.ts_to = tick.ts_recv
+        ts = tick.ts_recv
+        if ts > self.ts_to:
+            self.ts_to = ts
+        elif ts < self.ts_from:
+            self.ts_from = ts
 
     def gap(self, recovered: str | None) -> Gap[Any]:
         """What the reader is told."""

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from streamer import registry
 from streamer.errors import IoFailure, StreamerError, UsageError, nearest
-from streamer.gates import backoff
 from streamer.hub import Hub
 from streamer.io import Io
 from streamer.mailbox import Mailbox
@@ -18,7 +17,8 @@ from streamer.streams import Stream
 from streamer.symbols import parse, split
 from streamer.types import KINDS, Kind, Status
 from streamer.urls import rebase_feed
-from streamer.venue import Options, Venue, Want
+from streamer.venue import Options, Venue
+from streamer.wants import Want
 
 log = logging.getLogger(__name__)
 
@@ -73,26 +73,29 @@ class Engine:
         box.repair = lambda key: self._repair(key, shape.depth)
         try:
             self.add(box, streams)
-        except UsageError:
+        except Exception:
             self.release(box)
             raise
 
     def add(self, box: Mailbox, streams: Sequence[str]) -> None:
-        """Send these streams too."""
-        if box.closed or box not in self._wants:
-            raise UsageError("this subscription is closed; subscribe again")
-        wants = [w for s in streams for w in self._shapes[box].wants(s) if w not in self._wants[box]]
+        """Send these streams too. What was refused before (an unknown symbol, say) is tried again."""
+        self._check_open(box)
+        mine = self._wants[box]
+        asked = dict.fromkeys(w for s in streams for w in self._shapes[box].wants(s))
+        wants = [w for w in asked if w not in mine or isinstance(mine[w], StreamerError)]
         venues = {w.exchange: self.venue(w.exchange) for w in wants}
         for want in wants:
-            self._wants[box][want] = None
+            mine[want] = None
         for exchange, venue in venues.items():
             self.spawn(self._serve(venue, box, [w for w in wants if w.exchange == exchange]), f"{exchange} subscribe")
 
     def remove(self, box: Mailbox, streams: Sequence[str]) -> None:
         """Send these no more."""
-        mine = self._wants.get(box, {})
-        for want in [w for s in streams for w in self._shapes[box].wants(s) if w in mine] if mine else ():
-            self._drop(box, want)
+        if box not in self._wants:
+            return
+        for want in dict.fromkeys(w for s in streams for w in self._shapes[box].wants(s)):
+            if want in self._wants[box]:
+                self._drop(box, want)
 
     def release(self, box: Mailbox) -> None:
         """The subscriber is gone."""
@@ -106,30 +109,55 @@ class Engine:
         if isinstance(served, Stream) and not self._closing:
             self.venues[want.exchange].unwant(want, box)
 
+    def _check_open(self, box: Mailbox) -> None:
+        if box.closed or box not in self._wants:
+            raise UsageError("this subscription is closed; subscribe again")
+
     async def _serve(self, venue: Venue, box: Mailbox, wants: list[Want]) -> None:
         """Load the venue's instruments, however long that takes, then subscribe."""
-        for wait in backoff(base=1.0):
-            try:
-                await venue.load()
+        told = ""
+        while waiting := self._waiting(box, wants):
+            reason = await self._load(venue)
+            if reason is None:
                 break
-            except StreamerError as e:
-                log.warning("%s: instruments: %s", venue.feed.name, e)
-                for want in wants:
-                    self._tell(venue, box, want, "down", e.reason if isinstance(e, IoFailure) else str(e))
-                await asyncio.sleep(wait)
-        for want in wants:
-            mine = self._wants.get(box)
-            if mine is None or want not in mine:
-                continue  # taken back while we loaded
-            try:
-                stream = venue.want(want, box)
-            except StreamerError as e:
-                mine[want] = e
-                self._tell(venue, box, want, "rejected", str(e))
-            else:
-                mine[want] = stream
-                stream.on_state = self.notify
+            if reason != told:
+                told = reason
+                for want in waiting:
+                    self._tell(venue, box, want, "down", reason)
+        for want in self._waiting(box, wants):
+            self._subscribe(venue, box, want)
         self.notify()
+
+    def _waiting(self, box: Mailbox, wants: Sequence[Want]) -> list[Want]:
+        """Those not served yet, nor taken back."""
+        mine = self._wants.get(box, {})
+        return [w for w in wants if w in mine and mine[w] is None]
+
+    async def _load(self, venue: Venue) -> str | None:
+        """Why the instruments could not be loaded. The venue sees to the pace at which that is tried."""
+        try:
+            await venue.load()
+        except StreamerError as e:
+            log.warning("%s: instruments: %s", venue.feed.name, e)
+            return e.reason if isinstance(e, IoFailure) else str(e)
+        except Exception:  # noqa: BLE001  (logged once for all who wait, by the task that loads)
+            return "internal_error"
+        return None
+
+    def _subscribe(self, venue: Venue, box: Mailbox, want: Want) -> None:
+        mine = self._wants[box]
+        try:
+            stream = venue.want(want, box)
+        except StreamerError as e:
+            mine[want] = e
+            self._tell(venue, box, want, "rejected", str(e))
+        except Exception as e:
+            log.exception("%s: %s of %s could not be subscribed", want.exchange, want.kind, want.symbol)
+            mine[want] = StreamerError(f"{want.exchange} has a fault: its {want.kind} of {want.symbol} cannot be subscribed: {e!r}")
+            self._tell(venue, box, want, "rejected", "internal_error")
+        else:
+            mine[want] = stream
+            stream.on_state = self.notify
 
     def _tell(self, venue: Venue, box: Mailbox, want: Want, state: str, reason: str) -> None:
         box.offer(Status(want.exchange, want.symbol, None, venue.io.now(), want.kind, state, reason))
@@ -152,7 +180,9 @@ class Engine:
         return found
 
     def pending(self, box: Mailbox) -> tuple[list[tuple[Want, str]], StreamerError | None]:
-        """The wants of a subscriber that are not live, each with its state; and the first error among them."""
+        """The wants of a subscriber that are not live, each with its state; and the first error among them. Raises `UsageError` when it is
+        closed."""
+        self._check_open(box)
         waiting: list[tuple[Want, str]] = []
         error: StreamerError | None = None
         for want, served in self._wants.get(box, {}).items():
@@ -161,7 +191,7 @@ class Engine:
             elif served is None:
                 waiting.append((want, "loading instruments"))
             elif served.state == "rejected":
-                error = error or UsageError(f"{want.exchange} refused {want.kind} of {want.symbol}")
+                error = error or UsageError(f"{want.exchange} refused {want.kind} of {want.symbol}: {served.reason}")
             elif not served.live:
                 waiting.append((want, served.state))
         return waiting, error
@@ -197,11 +227,11 @@ class Engine:
         self._closing = True
         for box in list(self._wants):
             box.finish()
+        self.notify()
         await asyncio.gather(*(v.close() for v in self.venues.values()))
-        tasks = [t for t in self._tasks if t is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
+        while tasks := [t for t in self._tasks if t is not asyncio.current_task()]:  # an ending one may leave another behind
+            for task in tasks:
+                task.cancel()
             await asyncio.wait(tasks)
         for venue in self.venues.values():
             await venue.io.close()

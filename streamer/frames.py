@@ -18,11 +18,13 @@ def inflate(data: bytes, wbits: int, limit: int = MAX_INFLATED) -> bytes:
     """Inflate at most `limit` bytes. Raises `BadFrame` (reason `inflate`) on a broken, cut or oversized stream."""
     unzip = zlib.decompressobj(wbits)
     try:
-        out = unzip.decompress(data, limit)
+        out = unzip.decompress(data, limit + 1)
     except zlib.error as e:
         raise BadFrame(f"compressed frame cannot be read: {e}", "inflate") from None
-    if unzip.unconsumed_tail or (unzip.eof and unzip.unused_data):
-        raise BadFrame(f"compressed frame holds more than {limit} bytes, or something behind them", "inflate")
+    if len(out) > limit:
+        raise BadFrame(f"compressed frame holds more than {limit} bytes", "inflate")
+    if unzip.unused_data:
+        raise BadFrame("compressed frame has something behind its end", "inflate")
     if not unzip.eof:
         raise BadFrame("compressed frame ends too early", "inflate")
     return out

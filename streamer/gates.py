@@ -1,10 +1,10 @@
 """What keeps us within a venue's limits: gates for connects and REST, shared by all of its connections, and the silence it orders."""
 
 import asyncio
+import math
 import random
+from collections import deque
 from collections.abc import Iterator
-
-from aiolimiter import AsyncLimiter
 
 from streamer.errors import IoFailure, RateLimited
 from streamer.io import Io, Response
@@ -26,25 +26,61 @@ def backoff(base: float = 0.5, cap: float = 60.0) -> Iterator[float]:
         bound = min(cap, bound * 2)
 
 
+class Gate:
+    """At most `most` (summed weights) in any `seconds`, first come first served.
+
+    A leaky bucket lets through twice as much in its first window, and venues cut the connection or ban for that.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._passed: deque[tuple[float, int]] = deque()
+        self._used = 0
+        self._turn = asyncio.Lock()
+
+    async def acquire(self, weight: int = 1) -> None:
+        """Wait until there is room for `weight`; what is heavier than all there is counts as all."""
+        weight = min(weight, self._most)
+        async with self._turn:
+            while True:
+                now = asyncio.get_running_loop().time()
+                while self._passed and self._passed[0][0] + self._seconds <= now:
+                    self._used -= self._passed.popleft()[1]
+                if self._used + weight <= self._most:
+                    break
+                await asyncio.sleep(self._passed[0][0] + self._seconds - now)
+            self._passed.append((now, weight))
+            self._used += weight
+
+
 class Gates:
     """One a venue. `silent_until` is on the clock of `Io.monotonic`."""
 
     def __init__(self, io: Io, limits: Limits) -> None:
         self._io = io
-        self._connects = AsyncLimiter(*limits.connects)
-        self._rest = AsyncLimiter(*limits.rest)
-        self._most = limits.rest[0]
+        self._connects = Gate(*limits.connects)
+        self._rest = Gate(*limits.rest)
         self.silent_until = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Did the venue order silence, and is it not over yet?"""
+        return self._io.monotonic() < self.silent_until
+
+    def refused(self, reason: str) -> None:
+        """A connect failed. 429 and 418 are orders here too, though a handshake does not say for how long."""
+        seconds = {f"http_{status}": s for status, s in DEFAULT_SILENCE_S.items()}.get(reason)
+        if seconds is not None:
+            self._be_silent(seconds)
 
     async def connect(self) -> None:
         """Wait until one more connection may be opened."""
-        await self._silence()
-        await self._connects.acquire()
+        await self._pass(self._connects, 1)
 
     async def fetch(self, method: str, url: str, weight: int = 1) -> bytes:
         """The body of one REST answer, at the venue's pace. Raises `IoFailure`; `RateLimited` after an order to be silent."""
-        await self._silence()
-        await self._rest.acquire(min(weight, self._most))
+        await self._pass(self._rest, weight)
         response = await self._io.request(method, url)
         if response.status in RETRY_STATUS:
             raise self._banned(response, url)
@@ -57,13 +93,19 @@ class Gates:
         try:
             wait = float(response.headers.get("retry-after", ""))
         except ValueError:
+            wait = math.nan  # missing, or a date
+        if not math.isfinite(wait):
             wait = DEFAULT_SILENCE_S[response.status]
         wait = min(max(wait, 1.0), LONGEST_SILENCE_S)
-        self.silent_until = max(self.silent_until, self._io.monotonic() + wait)
+        self._be_silent(wait)
         return RateLimited(f"{url} answered {response.status}: no request for {wait:.0f} s", wait)
 
-    async def _silence(self) -> None:
-        while True:  # the silence may be prolonged while we wait
+    def _be_silent(self, seconds: float) -> None:
+        self.silent_until = max(self.silent_until, self._io.monotonic() + seconds)
+
+    async def _pass(self, gate: Gate, weight: int) -> None:
+        while True:  # silence may be ordered, or prolonged, while we wait
+            await gate.acquire(weight)
             wait = self.silent_until - self._io.monotonic()
             if wait <= 0:
                 return

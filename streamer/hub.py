@@ -4,7 +4,7 @@
 what the hub needs (a snapshot of a book) and the controls that are not the hub's to handle.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamer.book_stream import BookSource, BookStream
@@ -13,7 +13,7 @@ from streamer.mailbox import Mailbox, StreamKey
 from streamer.spec import Ack, Checked, History, Ready, Reject, Reply, Restart, Unknown
 from streamer.streams import Need, Source, Stream, TradeStream
 from streamer.sync import Sync
-from streamer.types import KIND, BookDelta, BookSnapshot, Candle, Instrument, Tick, Trade
+from streamer.types import KIND, BookDelta, BookSnapshot, Candle, Gap, Instrument, Tick, Trade
 from streamer.views import scale_of
 
 _UPWARD = frozenset((Reply, Ready, Ack, Reject, Restart, Unknown))
@@ -51,7 +51,7 @@ class Carrier:
                 symbol = answer.trades[0].symbol
             else:
                 symbol = answer.symbol
-            route = routes.get((cls, symbol)) or self._unrouted(answer)
+            route = routes.get((cls, symbol)) or self.unasked(answer)
             need = route(answer) if route is not None else None
             if need is not None:
                 back = [need] if back is None else [*back, need]
@@ -62,7 +62,8 @@ class Carrier:
         books = [s for s in self.sources.values() if isinstance(s, BookSource) and s.stream.proof == "none"]
         return [need for s in books if (need := s.distrust(reason, ts)) is not None]
 
-    def _unrouted(self, answer: Any) -> Route | None:
+    def unasked(self, answer: Any) -> Route | None:
+        """What nobody asked for is counted; in a replay it opens its stream."""
         if self.on_unrouted is not None:
             return self.on_unrouted(answer)
         self.unrouted += 1
@@ -89,6 +90,14 @@ class Hub:
             found = self.streams[key] = make(instrument, kind, key[3], scale, self.ledger)
         return found
 
+    def relist(self, instruments: Iterable[Instrument]) -> None:
+        """The venue changed the facts of these instruments: from now on their sizes and checksums are reckoned with the new ones."""
+        new = {(i.exchange, i.symbol): i for i in instruments}
+        for stream in self.streams.values():
+            instrument = new.get(stream.key[:2])
+            if instrument is not None:
+                stream.relist(instrument, scale_of(instrument) if self.sizes == "base" else None)
+
     def book(self, exchange: str, symbol: str) -> BookStream | None:
         """The book's stream, if anybody asked for it."""
         found = self.streams.get((exchange, symbol, "book", ""))
@@ -98,7 +107,7 @@ class Hub:
         """From now on `carrier` brings this stream; a book with the `Sync` that keeps it right."""
         if isinstance(stream, BookStream) and sync is not None:
             book = stream.book_source(carrier, sync)
-            self._route(carrier, stream, {BookDelta: book.tick, BookSnapshot: book.snapshot, Checked: book.checked})
+            self._route(carrier, stream, {BookDelta: book.delta, BookSnapshot: book.snapshot, Checked: book.checked})
             carrier.sources[stream.key] = book
             return book
         source = stream.source(carrier)
@@ -106,45 +115,49 @@ class Hub:
         if stream.kind == "candle":
             routes = {Candle: self._candle_route(carrier, stream)}
         elif stream.kind == "trade":
-            routes = {Trade: source.tick, History: source.history}  # type: ignore[attr-defined]
+            routes = {Trade: source.tick, History: source.history, Gap: source.gap}  # type: ignore[attr-defined]
         self._route(carrier, stream, routes)
         carrier.sources[stream.key] = source
         return source
 
-    def uncarry(self, carrier: Carrier, stream: Stream) -> None:
-        """`carrier` brings this stream no more. A stream that nobody carries or wants is forgotten."""
+    def uncarry(self, carrier: Carrier, stream: Stream, ts: int | None = None) -> None:
+        """`carrier` brings this stream no more. A stream that nobody carries or wants is forgotten; who wants it still is told that it was
+        lost at `ts`. None: another carrier takes it over in the same turn, nobody need know."""
         carrier.sources.pop(stream.key, None)
-        stream.forget(carrier)
+        if ts is not None and stream.wanted:
+            stream.gone(carrier, "unsubscribed", ts)
+        else:
+            stream.forget(carrier)
         symbol = stream.instrument.symbol
         others = stream.kind == "candle" and any(k[:3] == stream.key[:3] for k in carrier.sources)
         if not others:
-            for kind_type in (*_TYPES[stream.kind], Checked if stream.kind == "book" else History if stream.kind == "trade" else None):
+            more = {"book": [Checked], "trade": [History, Gap]}.get(stream.kind, ())
+            for kind_type in (*_TYPES[stream.kind], *more):
                 carrier.routes.pop((kind_type, symbol), None)
-        if not stream.sources and not stream.wanted:
-            self.streams.pop(stream.key, None)
+        self._forget(stream)
 
-    def lose(self, carrier: Carrier, reason: str, ts: int) -> None:
-        """The connection is gone. Streams that no other connection carries live are told as stale, before anything else."""
+    def _forget(self, stream: Stream) -> None:
+        if not stream.sources and not stream.wanted and self.streams.get(stream.key) is stream:
+            del self.streams[stream.key]
+
+    def lose(self, carrier: Carrier, reason: str, ts: int, state: str = "stale") -> None:
+        """The connection is gone. Streams that no other connection carries live are told to be in this `state`, before anything else."""
         for key in list(carrier.sources):
-            stream = self.streams.get(key)
-            carrier.sources.pop(key)
-            if stream is None:
-                continue
-            led = stream.leader is not None and stream.leader is stream.sources.get(carrier)
-            stream.forget(carrier)
-            if isinstance(stream, BookStream):
-                if led and stream.book is not None and isinstance(stream.leader, BookSource):
-                    stream.lead(stream.leader)
-                elif stream.book is None:
-                    stream.lost(reason, ts)
-            elif not stream.sources:
-                stream.lost(reason, ts)
+            stream = carrier.sources.pop(key).stream
+            stream.gone(carrier, reason, ts, state)
+            self._forget(stream)
         carrier.routes.clear()
 
     def detach(self, box: Mailbox) -> None:
         """A subscriber is gone."""
         for stream in self.streams.values():
             stream.detach(box)
+
+    def unquote(self, book: BookStream) -> None:
+        """Nobody wants quotes cut from this book any more."""
+        if book.quotes is not None:
+            self.streams.pop(book.quotes.key, None)
+            book.quotes = None
 
     def _route(self, carrier: Carrier, stream: Stream, routes: dict[Any, Route]) -> None:
         for kind_type, route in routes.items():
@@ -157,8 +170,8 @@ class Hub:
         def route(tick: Candle[Any]) -> Need | None:
             source = sources.get((exchange, symbol, kind, tick.interval))
             if source is None:
-                carrier.unrouted += 1
-                return None
+                more = carrier.unasked(tick)
+                return more(tick) if more is not None else None
             return source.tick(tick)
 
         return route

@@ -44,13 +44,16 @@ class Ledger:
             self.total += 1
 
     def gap(self, tick: Gap[Any]) -> None:
-        """A gap was published: open it when it has no end yet."""
+        """A gap was published: open it when it has no end yet, unless one is open already."""
         entry = Entry(
             tick.exchange, tick.symbol, tick.channel, tick.cause, tick.ts_from, tick.ts_to, tick.count, tick.recovered, tick.proof
         )
+        key = (tick.exchange, tick.symbol, tick.channel)
+        if tick.ts_to is None and key in self._open:
+            return
         self.total += 1
         if tick.ts_to is None:
-            self._open.setdefault((tick.exchange, tick.symbol, tick.channel), entry)
+            self._open[key] = entry
         else:
             self._note(entry)
 

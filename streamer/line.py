@@ -13,7 +13,7 @@ from streamer.decode import HANDLER_ERRORS, check_decimals
 from streamer.errors import BadFrame
 from streamer.hub import Carrier
 from streamer.rules import unnumbered
-from streamer.spec import BookMethod, Ctx, Feed, FromRest, FromStream, Symbols, Unknown, UnknownId
+from streamer.spec import BookMethod, Ctx, Feed, FromRequest, FromRest, FromStream, Symbols, Unknown, UnknownId
 from streamer.sync import Sync
 from streamer.types import Instrument
 
@@ -69,11 +69,11 @@ class Line:
         try:
             messages = framing(data)
         except BadFrame as e:
-            return self._bad(e.reason, data, ts_recv)
+            return None if data == self._answer else self._bad(e.reason, data, ts_recv)
         back: list[Any] = []
         for message in messages:
             back += self._message(message, ts_recv) or ()
-        return back
+        return back or None
 
     def _message(self, data: bytes, ts_recv: int) -> list[Any] | None:
         try:
@@ -107,7 +107,7 @@ class Line:
 def sync_of(method: BookMethod, instrument: Instrument, depth: int | None) -> Sync[Any]:
     """The state machine for a book kept by this method; `depth` is the one subscribed."""
     grace = int(method.grace_s * 1e9)
-    if isinstance(method, FromRest):
+    if isinstance(method, FromRest | FromRequest):
         return Sync(instrument, method.rule, hold=True, grace=grace)
     if isinstance(method, FromStream):
         sync: Sync[Any] = Sync(instrument, method.rule, checksum=method.checksum, depth=depth if method.truncate else None, grace=grace)
@@ -119,7 +119,7 @@ def sync_of(method: BookMethod, instrument: Instrument, depth: int | None) -> Sy
 
 def proof_of(method: BookMethod) -> str:
     """What shows a lost delta: `sequence`, `checksum`, `refresh` (every message is whole), or `none`."""
-    if isinstance(method, FromRest):
+    if isinstance(method, FromRest | FromRequest):
         return "none" if method.rule is unnumbered else "sequence"
     if isinstance(method, FromStream):
         return "sequence" if method.rule is not unnumbered else "checksum" if method.checksum is not None else "none"

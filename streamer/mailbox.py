@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
-from streamer.errors import SlowConsumer
+from streamer.errors import SlowConsumer, UsageError
 from streamer.types import KIND, BookDelta, BookSnapshot, BookStale, Candle, Gap, Status, Tick
 
 Policy: TypeAlias = Literal["drop_oldest", "drop_newest", "conflate", "disconnect", "block"]
@@ -56,7 +56,7 @@ def control_key(tick: Any) -> ControlKey:
 
 def newest_control(old: Any, new: Any) -> Any:
     """One for two controls of a slot: the newer, but a `Gap` still reaches back to where the older began."""
-    if new.__class__ is not Gap or old.ts_from is None:
+    if new.__class__ is not Gap:
         return new
     count = old.count + new.count if old.count is not None and new.count is not None else None
     return replace(new, ts_from=old.ts_from, count=count)
@@ -73,9 +73,9 @@ class Mailbox:
 
     def __init__(self, policy: Policy, max_items: int = 10_000, max_bytes: int = 64 << 20) -> None:
         if policy not in self.serves:
-            raise ValueError(f"policy {policy!r} is none of {', '.join(self.serves)}")
+            raise UsageError(f"policy {policy!r} is none of {', '.join(self.serves)}")
         if max_items < 1 or max_bytes < TICK_BYTES:
-            raise ValueError(f"a subscription needs room: max_items >= 1 and max_bytes >= {TICK_BYTES}")
+            raise UsageError(f"a subscription needs room: max_items >= 1 and max_bytes >= {TICK_BYTES}")
         self.policy = policy
         self.max_items = min(max_items, max_bytes // TICK_BYTES)
         self.max_bytes = max_bytes
@@ -239,7 +239,7 @@ class Mailbox:
 
     def _settle(self) -> None:
         """There is room again: controls that waited behind the queue join it, in the order they came."""
-        if self._controls and self._room(0):
-            self._buf.extend(self._controls.values())
-            self._controls.clear()
-            self._rough = False
+        controls = self._controls
+        while controls and self._room(0):
+            self._buf.append(self._pop_control())
+        self._rough = bool(controls)

@@ -9,13 +9,15 @@ from streamer.spec import Endpoint
 
 class RecordingIo:
     """`Io` of one exchange. A connection is called ``ws.N#K``: line N in its K-th incarnation. A line goes on when the next connection to
-    its address is opened after it was closed; what is opened while it is open (a hand-over) is another line."""
+    its address (the query, often a token, aside) is opened after it was closed; what is opened while it is open (a hand-over) is another
+    line."""
 
     def __init__(self, io: Io, writer: Writer, exchange: str) -> None:
         self._io = io
         self._writer = writer
         self._exchange = exchange
-        self._lines: list[_Line] = []
+        self._lines = 0
+        self._ended: list[_Line] = []
 
     def now(self) -> int:
         """Wall clock, ns UTC."""
@@ -27,12 +29,8 @@ class RecordingIo:
 
     async def connect(self, endpoint: Endpoint, on_frame: OnFrame, *, max_frame: int, timeout: float = 10.0) -> Socket:
         """Open a websocket and write down what comes and goes."""
-        line = next((x for x in self._lines if x.url == endpoint.url and not x.open), None)
-        if line is None:
-            line = _Line(f"ws.{len(self._lines) + 1}", endpoint.url)
-            self._lines.append(line)
+        line = self._line(endpoint.url)
         line.incarnation += 1
-        line.open = True
         conn, writer, exchange = f"{line.name}#{line.incarnation}", self._writer, self._exchange
 
         def record(data: bytes, ts_recv: int) -> None:
@@ -42,9 +40,12 @@ class RecordingIo:
         try:
             socket = await self._io.connect(endpoint, record, max_frame=max_frame, timeout=timeout)
         except BaseException:
-            line.open = False
+            line.incarnation -= 1
+            self._ended.append(line)
             raise
-        return _RecordedSocket(socket, line, lambda frame: writer.write(exchange, "out", conn, endpoint.url, self.now(), frame))
+        return _RecordedSocket(
+            socket, lambda: self._ended.append(line), lambda frame: writer.write(exchange, "out", conn, endpoint.url, self.now(), frame)
+        )
 
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, max_body: int = 64 * 1024 * 1024, timeout: float = 15.0
@@ -58,19 +59,29 @@ class RecordingIo:
         """Let go of pooled connections."""
         await self._io.close()
 
+    def _line(self, url: str) -> "_Line":
+        """The line that goes on at this address, the one that ended last, or a new one."""
+        for address in (url, url.partition("?")[0]):
+            for line in reversed(self._ended):
+                if address in (line.url, line.url.partition("?")[0]):
+                    self._ended.remove(line)
+                    line.url = url
+                    return line
+        self._lines += 1
+        return _Line(f"ws.{self._lines}", url)
+
 
 class _Line:
     def __init__(self, name: str, url: str) -> None:
         self.name = name
         self.url = url
         self.incarnation = 0
-        self.open = False
 
 
 class _RecordedSocket:
-    def __init__(self, socket: Socket, line: _Line, write: Callable[[str | bytes], None]) -> None:
+    def __init__(self, socket: Socket, ended: Callable[[], None], write: Callable[[str | bytes], None]) -> None:
         self._socket = socket
-        self._line = line
+        self._ended: Callable[[], None] | None = ended
         self._write = write
 
     def send(self, frame: str | bytes) -> None:
@@ -87,5 +98,9 @@ class _RecordedSocket:
         return await self._socket.wait_closed()
 
     async def close(self) -> None:
-        await self._socket.close()
-        self._line.open = False
+        try:
+            await self._socket.close()
+        finally:
+            ended, self._ended = self._ended, None  # several may wait here, and the line goes on once
+            if ended is not None:
+                ended()

@@ -11,12 +11,16 @@ from streamer.decode import rest
 from streamer.errors import BadFrame
 from streamer.hub import Carrier, Hub, Route
 from streamer.line import NUM, Line, Numbers, Tally, proof_of, sync_of
-from streamer.mailbox import Mailbox
+from streamer.mailbox import Mailbox, StreamKey
 from streamer.recording import Line as Recorded
-from streamer.spec import Checked, Ctx, Feed, FromRest, FromStream, History, Symbols, fill
+from streamer.spec import Checked, Ctx, Feed, FromRest, FromStream, History, Restart, Symbols, fill
 from streamer.streams import Need, Source
+from streamer.sync import Sync
 from streamer.types import KIND, BookSnapshot, Candle, Instrument
 from streamer.urls import market_of_url
+
+HAND_OVER_NS = 30 * 1_000_000_000
+"""A line that is replaced is closed sooner."""
 
 
 class RawIds(Symbols):
@@ -47,6 +51,8 @@ class RecordedVenue:
         self.lines: dict[str, tuple[str, Line]] = {}
         self.wanted: dict[tuple[str, str], BookSource] = {}
         self.arrived: dict[tuple[str, str], tuple[bytes, int]] = {}
+        self.heard: dict[str, int] = {}
+        self.quiet: dict[StreamKey, Carrier] = {}
 
     # frames
 
@@ -54,14 +60,33 @@ class RecordedVenue:
         name = conn.partition("#")[0]
         known = self.lines.get(name)
         if known is not None and known[0] != conn:
-            self.hub.lose(known[1].carrier, "disconnect", ts)
+            self._lose(name, "disconnect", ts)
             known = None
         if known is None:
             known = self.lines[name] = (conn, self._line(conn, url))
+        self.heard[name] = ts
+        if len(self.lines) > 1:
+            self._retire(ts)
         line = known[1]
         for item in line.on_frame(data, ts) or ():
             if item.__class__ is Need:
                 self._need(line, item.symbol, ts)
+            elif item.__class__ is Restart and not item.planned:
+                self._lose(name, item.reason, ts)
+                return
+
+    def _retire(self, ts: int) -> None:
+        """Recordings do not say when a line was closed. One that fell silent and whose streams all come on another was handed over."""
+        for name, (_, line) in list(self.lines.items()):
+            if ts - self.heard[name] > HAND_OVER_NS and all(len(self.hub.streams[key].sources) > 1 for key in line.carrier.sources):
+                self._lose(name, "retired", ts)
+
+    def _lose(self, name: str, reason: str, ts: int) -> None:
+        """The line is gone; what was asked for on it is wanted no more, and snapshots from before are old."""
+        line = self.lines.pop(name)[1]
+        self.hub.lose(line.carrier, reason, ts)
+        self.arrived = {key: answer for key, answer in self.arrived.items() if key[0] != line.market}
+        self.wanted = {key: source for key, source in self.wanted.items() if source in source.stream.sources.values()}
 
     def _line(self, conn: str, url: str | None) -> Line:
         market = market_of_url(self.feed, url)
@@ -96,13 +121,22 @@ class RecordedVenue:
                 snapshot = answer.tick if isinstance(answer, Checked) else answer
                 if not isinstance(snapshot, BookSnapshot):
                     return None  # a delta before any snapshot: nothing to apply it to
-                # DOUBT: the depth subscribed is not in the frames; the least on offer that holds the snapshot is taken
+                # DOUBT: the least depth on offer that holds the snapshot was subscribed (an inference; settled by the `out` lines, if any)
                 most = max(len(snapshot.bids), len(snapshot.asks))
                 depth = next((d for d in method.depths if d >= most), None)
             stream.proof = proof_of(method)
-            sync = sync_of(method, instrument, depth)
+            sync = self._unquiet(stream) or sync_of(method, instrument, depth)
         stream.attach(self.box)
         return self.hub.carry(carrier, stream, sync)
+
+    def _unquiet(self, stream: BookStream) -> Sync[Any] | None:
+        """The deltas of a book may come on another line than the one that its early snapshot was put on: they go on from there."""
+        carrier = self.quiet.pop(stream.key, None)
+        source = carrier.sources.get(stream.key) if carrier is not None else None
+        if carrier is None or not isinstance(source, BookSource) or source.count > 1:
+            return None
+        self.hub.uncarry(carrier, stream)
+        return source.sync
 
     # REST answers
 
@@ -130,10 +164,10 @@ class RecordedVenue:
     def _serve(self, key: tuple[str, str], body: bytes, ts: int) -> None:
         market, raw = key
         source = self.wanted.pop(key)
-        tick = self._parse(market, raw, body, ts)
-        if tick is None or source.sync.live:
+        if source.sync.live:
             return
-        if source.snapshot(tick) is not None or not source.sync.live:
+        tick = self._parse(market, raw, body, ts)
+        if tick is None or source.snapshot(tick) is not None or not source.sync.live:
             self.wanted[key] = source
 
     def _quiet(self, key: tuple[str, str], body: bytes, ts: int) -> bool:
@@ -142,12 +176,16 @@ class RecordedVenue:
         line = next((x for _, x in self.lines.values() if x.market == market), None)
         table = self.catalog.tables[market]
         instrument = table.get(raw) if not isinstance(table, RawIds) else table[raw]
-        if line is None or instrument is None or (self.feed.name, instrument.symbol, "book", "") in line.carrier.sources:
+        if line is None or instrument is None:
+            return False
+        stream = self.hub.book(self.feed.name, instrument.symbol)
+        if stream is not None and stream.sources:
             return False
         tick = self._parse(market, raw, body, ts)
         source = self._open(line.carrier, market, instrument, "book", tick) if tick is not None else None
         if isinstance(source, BookSource) and tick is not None:
             source.snapshot(tick)
+            self.quiet[source.stream.key] = line.carrier
         return source is not None
 
     def _parse(self, market: str, raw: str, body: bytes, ts: int) -> BookSnapshot[Any] | None:
@@ -191,7 +229,7 @@ def instruments_in(feed: Feed, lines: Iterable[Recorded]) -> list[Instrument]:
     paths = tuple({urlsplit(u).path for u in feed.instruments.urls})
     found: list[Instrument] = []
     for line in lines:
-        if line.dir == "http" and line.url and urlsplit(line.url).path.endswith(paths):
+        if line.dir == "http" and line.status == 200 and line.url and urlsplit(line.url).path.endswith(paths):
             try:
                 found += parse_instruments(feed, line.payload(), 0)
             except BadFrame:

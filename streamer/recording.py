@@ -55,8 +55,8 @@ class Line(Struct, frozen=True, omit_defaults=True):
             raise BadRecording(f"a {self.dir} line of {self.conn or 'the recording'} begins with {B64} but is not base64") from None
 
     def time_ns(self) -> int | None:
-        """When it arrived, ns UTC; None where the recording does not say."""
-        return self.ns if self.ns is not None else None if self.when is None else round(self.when * 1e9)
+        """When it arrived, ns UTC; None where the recording does not say. (Seconds as a float hold microseconds, not more.)"""
+        return self.ns if self.ns is not None else None if self.when is None else round(self.when * 1e6) * 1000
 
 
 _DECODE = msgspec.json.Decoder(Line).decode
@@ -90,29 +90,28 @@ def read(path: Path) -> Iterator[Line]:
 
 def _open(path: Path) -> IO[bytes]:
     try:
-        f = path.open("rb")
-        zipped = f.read(2) == b"\x1f\x8b"
-        f.seek(0)
+        with path.open("rb") as f:
+            zipped = f.read(2) == b"\x1f\x8b"
+        return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
     except OSError as e:
         raise BadRecording(f"{path}: {e.strerror}") from None
-    return gzip.open(f) if zipped else f  # type: ignore[return-value]
 
 
 def as_text(data: str | bytes) -> str:
     """`raw` for these bytes."""
-    if isinstance(data, bytes):
-        try:
-            data = data.decode()
-        except UnicodeDecodeError:
-            return B64 + base64.b64encode(data).decode()
-    return B64 + base64.b64encode(data.encode()).decode() if data.startswith(B64) else data
+    packed = data.encode() if isinstance(data, str) else data
+    try:
+        text = packed.decode()
+    except UnicodeDecodeError:
+        text = B64
+    return B64 + base64.b64encode(packed).decode() if text.startswith(B64) else text
 
 
 class Writer:
     """Writes a recording in a thread of its own, so that no socket waits for the disk. Gzipped if the name ends in ``.gz``.
 
-    `lost`: lines for which there was no room while the disk was slow. `error`: why nothing is written any more. Raises OSError at once
-    when the file cannot be created.
+    `lost`: lines for which there was no room while the disk was slow, or that were in hand when it failed. `error`: why nothing is written
+    any more. Raises OSError at once when the file cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,6 +123,7 @@ class Writer:
             self._file = gzip.GzipFile(fileobj=self._file, mode="wb", compresslevel=6)
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
+        self._unflushed = 0
         self._ending = False
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
@@ -156,18 +156,19 @@ class Writer:
             raise self.error
 
     def _work(self) -> None:
+        raw = getattr(self._file, "fileobj", None)  # GzipFile leaves the file beneath open
         try:
             while self._more():
                 self._file.flush()
+                self._unflushed = 0
         except OSError as e:
             self._fail(e)
-        try:
-            raw = getattr(self._file, "fileobj", None)  # GzipFile leaves the file beneath open
-            self._file.close()
-            if raw is not None:
-                raw.close()
-        except OSError as e:
-            self._fail(e)
+        for file in (self._file, raw):
+            try:
+                if file is not None:
+                    file.close()
+            except OSError as e:
+                self._fail(e)
 
     def _more(self) -> bool:
         """Write what waits. False when that was the last."""
@@ -176,6 +177,7 @@ class Writer:
                 self._news.wait()
             lines, self._waiting, self._bytes = self._waiting, deque(), 0
             ending = self._ending
+        self._unflushed += len(lines)
         self._file.write(b"".join(lines))
         if not ending:
             with self._news:
@@ -187,6 +189,6 @@ class Writer:
             error = OSError(error.errno, error.strerror or str(error), str(self.path))
         with self._news:
             self.error = self.error or error
-            self.lost += len(self._waiting)
+            self.lost += len(self._waiting) + self._unflushed
             self._waiting.clear()
-            self._bytes = 0
+            self._bytes = self._unflushed = 0

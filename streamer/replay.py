@@ -90,7 +90,7 @@ class Replayer:
         self.now = line.time_ns() or self.now
         if line.dir == "in":
             venue.frame(line.conn or "", line.url, payload, self.now)
-        elif line.dir == "http" and line.url:
+        elif line.dir == "http" and line.url and line.status == 200:
             venue.answer(line.url, payload, self.now)
         ticks = self._box.drain()
         for tick in ticks:

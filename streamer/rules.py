@@ -65,12 +65,16 @@ def chained(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:
 
 
 def counted(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:
-    """Each delta's number is one more than the last. Bybit, coinbase, hitbtc."""
+    """Each delta's number is one more than the last. Bybit, coinbase, hitbtc.
+
+    A repeated delta is dropped. Numbers that went back further, once deltas were applied, were begun anew: nothing is known of what came
+    between.
+    """
     if seq is None or delta.last is None:
         return APPLY
     if delta.last == seq + 1:
         return APPLY
-    return DROP if delta.last <= seq else GAP
+    return DROP if delta.last == seq or (fresh and delta.last < seq) else GAP
 
 
 def unnumbered(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:

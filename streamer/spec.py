@@ -6,7 +6,7 @@ book; the message was already decoded into a typed wire Struct. No base class, n
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, cast
+from typing import Any, Final, Generic, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -32,11 +32,18 @@ class Symbols(dict[str, Instrument]):
 
 
 def bounded(text: Any) -> float:
-    """`float`, without nan, inf and what is out of all reason. (Decimals are checked behind the handler, all at once.)"""
+    """`float`, without nan, inf and what is out of all reason, and without what only Python calls a number (1_000, full-width digits)."""
     number = float(text)
-    if not -BOUND <= number <= BOUND:
+    if not -BOUND <= number <= BOUND or (text.__class__ is str and ("_" in text or not text.isascii())):
         raise BadNumber(f"{text!s:.40} is not a number within reason")
     return number
+
+
+def exact(text: Any) -> Decimal:
+    """`Decimal`, without what only Python calls a number. (Whether it is within reason is checked behind the handler, all at once.)"""
+    if text.__class__ is str and ("_" in text or not text.isascii()):
+        raise BadNumber(f"{text!s:.40} is not a number")
+    return Decimal(text)
 
 
 class Ctx(Generic[N]):
@@ -53,7 +60,8 @@ class Ctx(Generic[N]):
         self.exchange = exchange
         self.market = market
         self.sym = sym
-        self.num: Callable[[Any], N] = cast("Callable[[Any], N]", bounded) if num is float else num
+        strict: Any = bounded if num is float else exact if num is Decimal else num
+        self.num: Callable[[Any], N] = strict
         self.mem: dict[Any, Any] = {}
         self.ts_recv = 0
 
@@ -69,9 +77,11 @@ class Ready(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """A subscription was accepted: `key` is the topic, or the number `n` that `subscribe` was given."""
+    """A subscription was accepted: `key` is the topic, or the number `n` that `subscribe` was given. `id`: the venue's own name of it, which
+    `unsubscribe` is then given in place of the topic."""
 
     key: str | int
+    id: str | None = None
 
 
 class Reject(Struct, frozen=True):
@@ -93,11 +103,12 @@ class Restart(Struct, frozen=True):
 
 
 class Checked(Struct, Generic[N], frozen=True):
-    """A checksum of the book of `symbol`: after applying `tick`, or as it stands when the venue sends the checksum alone."""
+    """A checksum of the book of `symbol`: after applying `tick`, or as it stands when the venue sends the checksum alone, at `ts_recv`."""
 
     symbol: str
     checksum: int
     tick: BookDelta[N] | BookSnapshot[N] | None = None
+    ts_recv: int | None = None
 
 
 class History(Struct, Generic[N], frozen=True):
@@ -106,13 +117,23 @@ class History(Struct, Generic[N], frozen=True):
     trades: Sequence[Trade[N]]
 
 
+class Page(Struct, Generic[N], frozen=True):
+    """The venue's latest trades as a page, oldest first, where they have no ids (polled over REST): what two pages share came before.
+
+    `complete`: the page holds all that happened, so nothing can be missing between it and the last one.
+    """
+
+    trades: Sequence[Trade[N]]
+    complete: bool = False
+
+
 class Unknown(Struct, frozen=True):
     """The frame is the venue's, well-formed, and nothing we asked for. `what` names it (a channel, an event) for the count."""
 
     what: str
 
 
-Control: TypeAlias = Reply | Ready | Ack | Reject | Restart | Checked[N] | History[N] | Unknown
+Control: TypeAlias = Reply | Ready | Ack | Reject | Restart | Checked[N] | History[N] | Page[N] | Unknown
 Answer: TypeAlias = AnyTick[N] | Control[N]
 Out: TypeAlias = Answer[N] | Sequence[Answer[N]] | None
 Handler: TypeAlias = Callable[[Any, Ctx[Any]], Out[Any]]
@@ -131,23 +152,28 @@ def on(wire: Any, handle: Callable[..., Any]) -> On:
 
 
 class Instruments(Struct, frozen=True):
-    """Where the list of instruments is, and ``parse(message, ctx) -> instruments``, called once for each url's answer."""
+    """Where the list of instruments is, and ``parse(message, ctx) -> instruments``, called once for each url's answer.
+
+    `more`: where the list comes in pages, ``more(plain JSON of an answer, its url)`` gives the next page's url, or None.
+    """
 
     urls: Sequence[str]
     parse: On
+    more: Callable[[Any, str], str | None] | None = None
 
 
 class FromStream(Struct, frozen=True):
     """The book's snapshot comes in the stream, after subscribing.
 
     `depths`: those that the venue offers, ascending; empty if there is no choice. `truncate`: the venue counts on us to cut the book
-    to the subscribed depth.
+    to the subscribed depth. `line_counted`: the venue counts all messages of a connection, and a hole is answered with `Restart`.
     """
 
     rule: Rule = unnumbered
     checksum: Crc32 | None = None
     depths: Sequence[int] = ()
     truncate: bool = False
+    line_counted: bool = False
     grace_s: float = 1.0
 
 
@@ -164,6 +190,16 @@ class FromRest(Struct, frozen=True):
     grace_s: float = 1.0
 
 
+class FromRequest(Struct, frozen=True):
+    """The snapshot is asked for on the same socket: ``request(topic, n) -> frame``; its answer comes like any message. Deltas are held
+    until then."""
+
+    request: Callable[[str, int], str]
+    rule: Rule
+    depths: Sequence[int] = ()
+    grace_s: float = 1.0
+
+
 class FullRefresh(Struct, frozen=True):
     """Every message is the whole book (to its depth): nothing to sequence."""
 
@@ -171,16 +207,18 @@ class FullRefresh(Struct, frozen=True):
     grace_s: float = 1.0
 
 
-BookMethod: TypeAlias = FromStream | FromRest | FullRefresh
+BookMethod: TypeAlias = FromStream | FromRest | FromRequest | FullRefresh
 
 
 class Endpoint(Struct, frozen=True):
-    """Where to connect. `ping_every` overrides the feed's, for venues that dictate it with the address."""
+    """Where to connect. `ping_every` overrides the feed's, for venues that dictate it with the address. `deflate`: the venue wants
+    compressed frames (permessage-deflate)."""
 
     url: str
     headers: Mapping[str, str] = {}
     subprotocols: Sequence[str] = ()
     ping_every: float | None = None
+    deflate: bool = False
 
 
 Fetch: TypeAlias = Callable[[str, str], Awaitable[bytes]]
@@ -225,10 +263,12 @@ Commands: TypeAlias = Callable[[Sequence[str], int], Sequence[str]]
 class Feed(Struct, frozen=True, kw_only=True):
     """An exchange's facts.
 
-    `endpoints`: address by market. `market`: which market carries an instrument's kind; needed where there are several.
+    `endpoints`: address by market. `market`: which market carries an instrument's kind, or "" where none does;
+    needed where there are several.
     `topics`: by (market, kind) the template of the venue's topic, filled with {id} {lower} {base} {quote} {kind} {interval} {depth};
     or a `Poll`. One topic may feed several kinds; the engine counts references to it. `intervals`: ccxt's candle interval to the venue's.
-    `book`: how each market's book is kept right. `quiet_s`: after so many seconds without any frame the connection is given up.
+    `book`: how each market's book is kept right. `hello`: frames sent first on every connection; with `await_ready` nothing is subscribed
+    before a handler answers `Ready`. `quiet_s`: after so many seconds without any frame the connection is given up.
     """
 
     name: str
@@ -242,6 +282,7 @@ class Feed(Struct, frozen=True, kw_only=True):
     book: Mapping[str, BookMethod] = {}
     intervals: Mapping[str, str] = {}
     framing: Framing | None = None
+    hello: Sequence[str] = ()
     await_ready: bool = False
     ping: Ping | None = None
     quiet_s: float = 60.0

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -167,7 +167,7 @@ class Streamer:
             name: {
                 "connections": len(v.connections),
                 "reconnects": sum(c.reconnects for c in v.connections),
-                "stalls": sum(c.watch.stalls for c in v.connections),
+                "stalls": sum(c.stalls for c in v.connections),
                 "frames": v.tally.frames,
                 "bad": dict(v.tally.bad),
                 "unknown": dict(v.tally.unknown),
@@ -201,56 +201,54 @@ def _cache_folder() -> Path:
 
 
 def ticks(*streams: str, timeout: float | None = None, numbers: Numbers = "float", sizes: str = "base",
-          urls: Mapping[str, str] | None = None, **how: Any) -> Iterator[Tick[Any]]:  # fmt: skip
+          urls: Mapping[str, str] | None = None, io: Io | None = None, **how: Any) -> Iterator[Tick[Any]]:  # fmt: skip
     """A blocking iterator of ticks, for notebooks and scripts: the streamer runs in a thread of its own.
 
     `how`: what `Streamer.subscribe` takes (kinds, depth, interval, policy, max_items, max_bytes). Ends after `timeout` seconds without a
-    tick, if given. Leaving the loop (or closing the iterator) ends the streamer.
+    tick, if given. Leaving the loop (or closing the iterator) ends the streamer and its thread.
 
         for tick in streamer.ticks("binance:BTC/USDT", kinds=("trade",)):
             print(tick)
     """
-    handed: queue.Queue[list[Any] | BaseException | None] = queue.Queue(maxsize=1)
-    stop = threading.Event()
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, AsyncIterator[list[Any]]]] = Future()
 
-    def hand(item: list[Any] | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                handed.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-
-    async def stream() -> None:
-        running.append((asyncio.get_running_loop(), asyncio.current_task()))
-        async with Streamer(numbers=numbers, sizes=sizes, urls=urls) as s:
-            async for batch in s.subscribe(*streams, **how).batches():
-                await asyncio.to_thread(hand, batch)
+    async def live() -> None:
+        over = asyncio.Event()
+        async with Streamer(numbers=numbers, sizes=sizes, urls=urls, io=io) as s:
+            begun.set_result((asyncio.get_running_loop(), over, s.subscribe(*streams, **how).batches()))
+            await over.wait()
 
     def run() -> None:
         try:
-            asyncio.run(stream())
-            hand(None)
-        except BaseException as e:  # noqa: BLE001  (handed to the reader, who raises it)
-            hand(e)
+            asyncio.run(live())
+        except BaseException as e:
+            if begun.done():
+                raise
+            begun.set_exception(e)  # the reader raises it
+
+    def end(begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Any]]) -> None:
+        if begun.exception() is None:
+            loop, over, _ = begun.result()
+            loop.call_soon_threadsafe(over.set)
 
     thread = threading.Thread(target=run, name="streamer", daemon=True)
     thread.start()
     try:
+        loop, _, batches = begun.result()
         while True:
+            coming = asyncio.run_coroutine_threadsafe(_next(batches), loop)
             try:
-                item = handed.get(timeout=timeout)
-            except queue.Empty:
+                batch = coming.result(timeout)
+            except TimeoutError:
                 return
-            if item is None:
+            if not batch:
                 return
-            if isinstance(item, BaseException):
-                raise item
-            yield from item
+            yield from batch
     finally:
-        stop.set()
-        for loop, task in running:
-            if task is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(task.cancel)
-        thread.join(timeout=5)
+        begun.add_done_callback(end)  # at once, or when it has begun after all
+        thread.join(timeout=10)
+
+
+async def _next(batches: AsyncIterator[list[Any]]) -> list[Any]:
+    """The next batch, empty at the end."""
+    return await anext(batches, [])

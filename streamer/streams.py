@@ -19,6 +19,8 @@ from streamer.views import Scale, scale_tick
 RECENT_IDS: Final = 2_000
 """Trade ids remembered to tell repeated trades after a reconnect."""
 OVERLAP_NS: Final = 60_000_000_000
+CAUSES: Final = {"gap": "sequence"} | {same: same for same in ("checksum", "crossed", "stall", "bad_frame")}
+"""What a `Gap` names as its cause, by the reason for which a stream was lost; all others are disconnects."""
 
 
 class Need(Struct, frozen=True):
@@ -31,8 +33,8 @@ class Need(Struct, frozen=True):
 class Stream:
     """A stream without a book. `live`: subscribed at the venue, or seen. `boxes`: who gets its ticks."""
 
-    __slots__ = ("boxes", "instrument", "interval", "key", "kind", "leader", "ledger", "live", "on_state", "published", "scale",
-                 "sources", "state", "ts_last")  # fmt: skip
+    __slots__ = ("boxes", "instrument", "interval", "key", "kind", "leader", "ledger", "live", "on_state", "published", "reason", "scale",
+                 "sources", "state", "ts_last", "ts_state")  # fmt: skip
 
     def __init__(self, instrument: Instrument, kind: str, interval: str, scale: Scale | None, ledger: Ledger) -> None:
         self.instrument = instrument
@@ -46,18 +48,25 @@ class Stream:
         self.leader: Source | None = None
         self.live = False
         self.state = "connecting"
+        self.reason: str | None = None
+        self.ts_state = 0
         self.ts_last: int | None = None
         self.published = 0
         self.on_state: Callable[[], None] = lambda: None
 
     def attach(self, box: Mailbox, depth: int | None = None) -> None:
-        """Send this stream to a mailbox too; it is told the state at once."""
+        """Send this stream to a mailbox too; if the stream is not well, that is told at once."""
         if box not in self.boxes:
             self.boxes = (*self.boxes, box)
+            self._greet(box)
 
     def detach(self, box: Mailbox) -> None:
         """Send no more."""
         self.boxes = tuple(b for b in self.boxes if b is not box)
+
+    def relist(self, instrument: Instrument, scale: Scale | None) -> None:
+        """The instrument is another now."""
+        self.instrument, self.scale = instrument, scale
 
     @property
     def wanted(self) -> bool:
@@ -83,13 +92,19 @@ class Stream:
         """That connection carries this stream no more; another source takes the lead if there is one."""
         gone = self.sources.pop(carrier, None)
         if gone is not None and gone is self.leader:
-            self.leader = next(iter(self.sources.values()), None)
+            self.leader = next((s for s in self.sources.values() if s.live), next(iter(self.sources.values()), None))
+
+    def gone(self, carrier: Any, reason: str, ts: int, state: str = "stale") -> None:
+        """`forget` it, and tell what that means: nothing, if another connection carries the stream live."""
+        self.forget(carrier)
+        if not any(source.live for source in self.sources.values()):
+            self.lost(reason, ts, state)
 
     def status(self, state: str, reason: str | None, ts: int) -> None:
         """Tell a change of health, once a change."""
         if state == self.state and state != "rejected":
             return
-        self.state = state
+        self._note(state, reason, ts)
         exchange, symbol, kind, _ = self.key
         self._tell(Status(exchange, symbol, None, ts, kind, state, reason))
         self.on_state()
@@ -102,35 +117,60 @@ class Stream:
             self.ledger.whole(exchange, symbol, kind, ts, None)
             self.status("live", None, ts)
 
-    def lost(self, reason: str, ts: int) -> None:
-        """The connection is gone: tell the hole, which stays open until data comes again."""
+    def lost(self, reason: str, ts: int, state: str = "stale") -> None:
+        """The connection is gone: tell the hole, which stays open until data comes again, and the `state` that this leaves."""
         if self.live:
             self.live = False
             exchange, symbol, kind, _ = self.key
-            gap: Gap[Any] = Gap(exchange, symbol, None, ts, kind, "disconnect", self.ts_last or ts, None, None, None, "none")
+            cause = CAUSES.get(reason, "disconnect")
+            gap: Gap[Any] = Gap(exchange, symbol, None, ts, kind, cause, self.ts_last or ts, None, None, None, "none")
             self.ledger.gap(gap)
             self._tell(gap)
-        self.status("stale", reason, ts)
+        self.status(state, reason, ts)
 
     def _tell(self, tick: Tick[Any]) -> None:
         for box in self.boxes:
             box.offer(tick)
 
+    def _note(self, state: str, reason: str | None, ts: int) -> None:
+        self.state, self.reason, self.ts_state = state, reason, ts
+
+    def _greet(self, box: Mailbox) -> None:
+        """Tell a new subscriber what ails the stream."""
+        if self.state not in ("connecting", "live"):
+            exchange, symbol, kind, _ = self.key
+            box.offer(Status(exchange, symbol, None, self.ts_state, kind, self.state, self.reason))
+
 
 class Source:
-    """One connection's end of a stream. `count`: ticks it brought, for the watch on liveness."""
+    """One connection's end of a stream. `count`: ticks it brought, for the watch on liveness. `subscribed`: the venue said so, or sent
+    data, and it has not fallen silent since."""
 
-    __slots__ = ("count", "stream")
+    __slots__ = ("count", "stream", "subscribed")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.count = 0
+        self.subscribed = False
+
+    @property
+    def live(self) -> bool:
+        """Can this connection be relied on for the stream?"""
+        return self.subscribed
+
+    def leads(self) -> bool:
+        """Is this the source that is published? It takes the lead from one that is not live any more."""
+        stream = self.stream
+        if stream.leader is not self and (stream.leader is None or not stream.leader.live):
+            stream.leader = self
+        return stream.leader is self
 
     def tick(self, tick: Tick[Any]) -> Need | None:
         """Take a tick of this stream."""
         self.count += 1
+        self.subscribed = True
         stream = self.stream
-        if stream.leader is self:
+        if stream.leader is self or self.leads():
             stream.ts_last = tick.ts_recv
             if not stream.live:
                 stream.alive(tick.ts_recv)
@@ -156,7 +196,7 @@ class TradeStream(Stream):
         made = self.sources[carrier] = TradeSource(self)
         if self.leader is None:
             self.leader = made
-        if self.recent:
+        if self.recent or len(self.sources) > 1:
             self.seen, self.seen_until = set(self.recent), None
         return made
 
@@ -172,25 +212,32 @@ class TradeStream(Stream):
         if tick.id in self.seen:
             self.duplicates += 1
             return False
+        if len(self.seen) > 2 * RECENT_IDS:
+            self.seen = set(self.recent)  # the overlap is a long one
         self.seen.add(tick.id)
         return True
 
 
 class TradeSource(Source):
-    """Trades of one connection."""
+    """Trades of one connection. `since`: the venue's time of the last trade before it came."""
 
-    __slots__ = ()
+    __slots__ = ("since",)
     stream: TradeStream
+
+    def __init__(self, stream: TradeStream) -> None:
+        super().__init__(stream)
+        self.since = stream.last_event
 
     def tick(self, tick: Any) -> Need | None:
         """Take a trade."""
         self.count += 1
+        self.subscribed = True
         stream = self.stream
         if not tick.size > 0:
             stream.rejected += 1
             return None
         if tick.id is None:
-            if stream.leader is not self:
+            if not self.leads():
                 return None
         else:
             if stream.seen is not None and not stream.novel(tick):
@@ -204,11 +251,18 @@ class TradeSource(Source):
         stream.publish(tick)
         return None
 
+    def gap(self, hole: Gap[Any]) -> Need | None:
+        """The venue's own numbers show that trades are missing before the next one."""
+        if self.leads():
+            self.stream.ledger.gap(hole)
+            self.stream._tell(hole)
+        return None
+
     def history(self, past: History[Any]) -> Need | None:
         """Old trades: dropped, but for those that came while we were away."""
         stream = self.stream
         if stream.recent and stream.seen is not None:
-            newer = [t for t in past.trades if t.ts_event is not None and t.ts_event >= stream.last_event]
+            newer = [t for t in past.trades if t.id is not None and t.ts_event is not None and t.ts_event >= self.since]
             for trade in sorted(newer, key=lambda t: t.ts_event or 0):
                 self.tick(trade)
         return None

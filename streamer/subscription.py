@@ -8,12 +8,16 @@ Cancelling is safe: `asyncio.wait_for(anext(sub))`, `break` and a task's cancell
 """
 
 import asyncio
+import inspect
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from streamer.errors import UsageError
 from streamer.mailbox import Mailbox
 from streamer.types import Tick
 
@@ -34,16 +38,17 @@ class Manager(Protocol):
 
 
 class Subscription:
-    """One subscriber. Counters: ``published == delivered + queued + dropped + conflated``, always."""
+    """One subscriber. Counters: ``published == delivered + queued + dropped + conflated``, always. Belongs to the running loop."""
+
+    __slots__ = ("__weakref__", "_finalizer", "_manager", "_waiter", "box", "name")
 
     def __init__(self, box: Mailbox, manager: Manager, name: str) -> None:
         self.name = name
         self.box = box
         self._manager = manager
         self._waiter: asyncio.Future[None] | None = None
-        self._finalizer = weakref.finalize(self, _abandon, box, manager)
-        reference = weakref.ref(self)
-        box.wake = lambda: _wake(reference)
+        self._finalizer = weakref.finalize(self, _abandon, box, manager, asyncio.get_running_loop())
+        self._finalizer.atexit = False
 
     def __aiter__(self) -> Self:
         return self
@@ -57,20 +62,11 @@ class Subscription:
                 self._ended()
             await self._wait()
 
-    async def batches(self, most: int = 10_000) -> AsyncIterator[list[Any]]:
-        """Lists of all that is there, each of at most `most` ticks."""
-        box = self.box
-        while True:
-            if not len(box):
-                if box.closed:
-                    if box.error is not None:
-                        raise box.error
-                    return
-                await self._wait()
-                continue
-            batch = box.drain()
-            for i in range(0, len(batch), most):
-                yield batch[i : i + most]
+    def batches(self, most: int = 10_000) -> AsyncIterator[list[Any]]:
+        """Lists of all that is there, each of at most `most` ticks; what a list had no room for stays in the mailbox."""
+        if most < 1:
+            raise UsageError(f"batches of {most} ticks would never end; most must be at least 1")
+        return _Batches(self, most)
 
     def take(self) -> list[Any]:
         """All that is there now, without waiting."""
@@ -86,7 +82,8 @@ class Subscription:
 
     def close(self) -> None:
         """End it: nothing is delivered after this, and what only this subscription wanted is unsubscribed."""
-        self._finalizer()
+        if self._finalizer.detach() is not None:
+            _release(self.box, self._manager)
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,6 +117,7 @@ class Subscription:
         return self.box.conflated
 
     def _ended(self) -> None:
+        self.close()  # what was cut off for being slow need not be subscribed any longer
         if self.box.error is not None:
             raise self.box.error
         raise StopAsyncIteration
@@ -128,27 +126,61 @@ class Subscription:
         """Sleep until the mailbox wakes us: once for all that comes in one turn of the loop."""
         if self._waiter is not None and not self._waiter.done():
             raise RuntimeError(f"two tasks read subscription {self.name!r} at once; give each its own")
+        box = self.box
         waiter = self._waiter = asyncio.get_running_loop().create_future()
-        self.box.asleep = True
+        box.wake = partial(_wake, waiter)
+        box.asleep = True
         try:
             await waiter
         finally:
-            self.box.asleep = False
-            self._waiter = None
+            if self._waiter is waiter:  # a cancelled reader may find that another has come since
+                self._waiter = None
+                box.asleep = False
+                box.wake = _nobody
 
 
-def _wake(reference: "weakref.ref[Subscription]") -> None:
-    subscription = reference()
-    if subscription is not None:
-        waiter = subscription._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+class _Batches:
+    """Not an async generator: those end for good when they are cancelled while they wait."""
+
+    __slots__ = ("_most", "_subscription")
+
+    def __init__(self, subscription: Subscription, most: int) -> None:
+        self._subscription = subscription
+        self._most = most
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Any]:
+        subscription = self._subscription
+        box = subscription.box
+        while not len(box):
+            if box.closed:
+                subscription._ended()
+            await subscription._wait()
+        return box.drain(self._most)
 
 
-def _abandon(box: Mailbox, manager: Manager) -> None:
+def _nobody() -> None:
+    """Nobody waits."""
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _release(box: Mailbox, manager: Manager) -> None:
     if not box.closed or len(box):
         box.close()
     manager.release(box)
+
+
+def _abandon(box: Mailbox, manager: Manager, loop: asyncio.AbstractEventLoop) -> None:
+    """The subscriber was collected as garbage, in any thread and between any two instructions of ours: its loop is told, in a turn of its
+    own."""
+    with suppress(RuntimeError):  # the loop is closed, and everything with it
+        loop.call_soon_threadsafe(_release, box, manager)
 
 
 class Pump:
@@ -159,29 +191,38 @@ class Pump:
 
     def __init__(self, subscription: Subscription, callback: Callable[[Tick[Any]], object], on_error: str = "log") -> None:
         if on_error not in ("log", "stop"):
-            raise ValueError(f"on_error={on_error!r} is neither 'log' nor 'stop'")
+            raise UsageError(f"on_error={on_error!r} is neither 'log' nor 'stop'")
+        if inspect.iscoroutinefunction(callback):
+            raise UsageError("the callback is a coroutine function: give a plain one, or read the subscription with `async for`")
         self.errors = 0
         self._subscription = subscription
         self._callback = callback
         self._on_error = on_error
         self._loop = asyncio.get_running_loop()
         subscription.box.wake = self._wake
-        subscription.box.asleep = True
-        if len(subscription.box):
-            self._wake()
+        self._wake()
 
     def _wake(self) -> None:
         self._loop.call_soon(self._run)
 
     def _run(self) -> None:
         box = self._subscription.box
-        while len(box) and not box.closed:
+        for _ in range(len(box)):  # what the callback itself makes us get has its turn later
+            if not len(box):
+                break
             try:
                 self._callback(box.pop())
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 self.errors += 1
                 log.exception("subscription %s: its callback raised", self._subscription.name)
                 if self._on_error == "stop":
                     self._subscription.close()
                     return
-        box.asleep = True
+        if len(box):
+            self._wake()
+        elif not box.closed:
+            box.asleep = True
+        else:
+            if box.error is not None:
+                log.error("subscription %s: %s", self._subscription.name, box.error)
+            self._subscription.close()

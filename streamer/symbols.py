@@ -12,17 +12,20 @@ settle currency is a separator and stays. It is a bijection: `from_safe(safe(s))
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import timedelta
 from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
 
-from streamer.errors import BadSymbol
+from streamer.errors import BadNumber, BadSymbol
+from streamer.times import EPOCH
 
 _GRAMMAR = re.compile(
     r"(?P<base>[^\s/:]+)/(?P<quote>[^\s/:]+)(?::(?P<settle>[^\s/:-]+)(?:-(?P<expiry>[0-9]{6})(?:-(?P<strike>[^\s/:-]+)-(?P<type>[CP]))?)?)?"
 )
+MOST_DIGITS = 30
+"""Before or behind the point of a strike."""
 
 
 class Parts(Struct, frozen=True):
@@ -46,7 +49,7 @@ class Parts(Struct, frozen=True):
 def parse(symbol: str) -> Parts:
     """Take a symbol apart. Raises `BadSymbol` naming the symbol and the grammar."""
     m = _GRAMMAR.fullmatch(symbol)
-    if m is None:
+    if m is None or not symbol.isprintable():  # no control or bidi characters, which could forge a log line; no lone surrogates
         raise BadSymbol(f"symbol {symbol!r} is not like BTC/USDT, BTC/USDT:USDT, BTC/USD:BTC-240628 or BTC/USD:BTC-240628-50000-C")
     option_type: Literal["C", "P"] | None = "C" if m["type"] == "C" else "P" if m["type"] == "P" else None
     return Parts(m["base"], m["quote"], m["settle"], m["expiry"], m["strike"], option_type)
@@ -73,14 +76,16 @@ def format(
 
 
 def plain(number: Decimal) -> str:
-    """A strike as ccxt writes it: no exponent, no trailing zeros."""
+    """A strike as ccxt writes it: no exponent, no trailing zeros. Raises `BadNumber`: 1E+999999999 written out is a gigabyte."""
+    if not number.is_finite() or not -MOST_DIGITS <= number.adjusted() <= MOST_DIGITS:
+        raise BadNumber(f"{number!s:.40} is no strike")
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def yymmdd(ns: int) -> str:
-    """The UTC date of a time in ns."""
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%y%m%d")
+    """The UTC date of a time in ns. Raises `ValueError` or `OverflowError` beyond the year 9999."""
+    return (EPOCH + timedelta(seconds=ns // 1_000_000_000)).strftime("%y%m%d")
 
 
 def split(stream: str) -> tuple[str, str]:
@@ -117,7 +122,7 @@ def from_safe(text: str) -> str:
         settle, expiry, strike, option_type = (parts + [None] * 4)[:4]
         symbol = format(_unescape(base), _unescape(quote), settle, expiry, strike, option_type)  # type: ignore[arg-type]
         parse(symbol)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, BadSymbol):
         symbol = ""
     if not symbol or safe(symbol) != text:
         raise BadSymbol(f"{text!r} is not the safe form of a symbol")

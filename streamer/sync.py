@@ -9,6 +9,7 @@ the book is live (no resubscription storms).
 """
 
 from collections.abc import Sequence
+from itertools import dropwhile
 from typing import Generic, Literal, TypeAlias
 
 from streamer.book import BadLevel, Book
@@ -18,6 +19,8 @@ from streamer.types import BookDelta, BookSnapshot, Instrument, N
 
 MAX_HELD = 10_000
 """Deltas held while a snapshot is on its way (RELIABILITY D13)."""
+MAX_HELD_LEVELS = 100_000
+"""Levels in them: some 20 MB."""
 CROSSED_GRACE_NS = 1_000_000_000
 Taken: TypeAlias = Literal["applied", "dropped", "held", "stale"]
 """What became of a delta. `applied`: publish it. `stale`: the book just fell, see `stale_reason`."""
@@ -27,8 +30,8 @@ class Sync(Generic[N]):
     """Keeps `book` of `instrument`. `live` tells whether it is known to be right; `stale_reason` why not."""
 
     __slots__ = (
-        "_crossed_since", "_fresh", "applied", "asked", "book", "checksum", "depth", "dropped", "grace", "held", "hold", "instrument",
-        "live", "refused", "rule", "stale_reason", "ts_recv",
+        "_crossed_since", "_floor", "_fresh", "_held_levels", "applied", "asked", "book", "checksum", "cut", "depth", "dropped", "grace",
+        "held", "hold", "instrument", "live", "refused", "rule", "stale_reason", "ts_recv",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +49,7 @@ class Sync(Generic[N]):
         self.hold = hold
         self.checksum = checksum
         self.depth = depth
+        self.cut: tuple[Sequence[N], Sequence[N]] = ((), ())  # (bid, ask) prices that the last delta pushed out of `depth`
         self.grace = grace
         self.book: Book[N] = Book()
         self.held: list[BookDelta[N]] = []
@@ -56,6 +60,8 @@ class Sync(Generic[N]):
         self.applied = self.dropped = self.refused = 0
         self._fresh = True
         self._crossed_since: int | None = None
+        self._floor: int | None = None  # the book was known to be this far; a snapshot from before it is old news
+        self._held_levels = 0
 
     def delta(self, tick: BookDelta[N], checksum: int | None = None) -> Taken:
         """Take a delta and say what became of it.
@@ -81,7 +87,7 @@ class Sync(Generic[N]):
         if tick.last is not None:
             book.seq = tick.last
         if self.depth is not None:
-            book.truncate(self.depth)
+            self.cut = book.truncate(self.depth)
         self._fresh = False
         self.applied += 1
         self.ts_recv = tick.ts_recv
@@ -99,35 +105,47 @@ class Sync(Generic[N]):
         if self.live and self.hold and tick.seq is not None and self.book.seq is not None and tick.seq < self.book.seq:
             self.refused += 1  # an answer that came late: the book is ahead of it
             return ()
-        held = [d for d in self.held if not self._contained(tick.seq, d)]
-        if held and self.rule(tick.seq, held[0], True) is not APPLY:
+        held = list(dropwhile(lambda d: self._contained(tick.seq, d), self.held))
+        old = self._floor is not None and tick.seq is not None and tick.seq < self._floor
+        if old or (held and self.rule(tick.seq, held[0], True) is not APPLY):
             self.refused += 1
             self.asked = False
             return ()
         self.asked = False
-        try:
-            self.book.replace(tick)
-        except BadLevel:
-            self._fall("bad_level")
+        if self.live and self.hold:
+            self._floor = self.book.seq
+        reason = self._become(tick, checksum)
+        if reason is not None:  # it was this snapshot that was bad: what is held is kept
+            self.live, self.stale_reason, self._crossed_since = False, reason, None
             return ()
-        if self.depth is not None:
-            self.book.truncate(self.depth)
-        self.held, self.live, self._fresh = [], True, True
-        self.stale_reason, self.ts_recv = None, tick.ts_recv
-        if self._crossed_too_long(tick.ts_recv):
-            self._fall("crossed")
-            return ()
-        if checksum is not None and not self.verify(checksum):
-            return ()
+        self.held, self._held_levels, self._floor = [], 0, None
         out: list[BookSnapshot[N] | BookDelta[N]] = [tick]
         for i, delta in enumerate(held):
             answer = self.delta(delta)
             if answer == "applied":
                 out.append(delta)
             elif answer == "stale":
-                self.held += held[i + 1 :]
+                for later in held[i + 1 :]:
+                    self._keep(later)
                 break
         return out
+
+    def _become(self, tick: BookSnapshot[N], checksum: int | None) -> str | None:
+        """Take over a snapshot. Why it cannot be trusted, or None: the book is live."""
+        book = self.book
+        try:
+            book.replace(tick)
+        except BadLevel:
+            return "bad_level"
+        if self.depth is not None:
+            book.truncate(self.depth)
+        if self._crossed_too_long(tick.ts_recv):
+            return "crossed"
+        if checksum is not None and not self._sums_to(checksum):
+            return "checksum"
+        self.live = self._fresh = True
+        self.stale_reason, self.ts_recv = None, tick.ts_recv
+        return None
 
     def verify(self, checksum: int) -> bool:
         """Is this the checksum of the live book? If not, the book is stale from here on. Unknown ways of summing pass."""
@@ -139,11 +157,14 @@ class Sync(Generic[N]):
     def fall(self, reason: str) -> bool:
         """Stop trusting the book (disconnect, bad frame, resync asked for by hand). True if it was live until now.
 
-        What was held belongs to the line or the sequence that broke, so it goes too.
+        What was held belongs to the line or the sequence that broke, so it goes too; how far it went is remembered.
         """
         was = self.live
+        heard = self.held[-1].last if self.held else self.book.seq if was else None
         self._fall(reason)
-        self.held = []
+        self.held, self._held_levels = [], 0
+        if self.hold and heard is not None:
+            self._floor = heard if self._floor is None else max(heard, self._floor)
         return was
 
     def _fall(self, reason: str, tick: BookDelta[N] | None = None) -> None:
@@ -153,7 +174,9 @@ class Sync(Generic[N]):
         self.live = False
         self.stale_reason = reason
         self._crossed_since = None
-        self.held = [tick] if self.hold and tick is not None else []
+        self.held, self._held_levels = [], 0
+        if self.hold and tick is not None:
+            self._keep(tick)
 
     def _sums_to(self, checksum: int) -> bool:
         return self.checksum is None or self.checksum(self.book, self.instrument) == checksum
@@ -183,7 +206,10 @@ class Sync(Generic[N]):
             return "dropped"
         if verdict is not APPLY:
             held.clear()  # a gap among the held: what lies before it can never be used
-        if len(held) >= MAX_HELD:
-            held.clear()  # what was asked for is still on its way; if it is too old by then, it is refused
+            self._held_levels = 0
         held.append(tick)
+        self._held_levels += len(tick.bids) + len(tick.asks)
+        if (len(held) > MAX_HELD or self._held_levels > MAX_HELD_LEVELS) and len(held) > 1:
+            del held[: len(held) // 2]  # a snapshot made by now has them; one from before is refused
+            self._held_levels = sum(len(d.bids) + len(d.asks) for d in held)
         return "held"

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 from msgspec.structs import replace
 
 from streamer.errors import UsageError
-from streamer.spec import Endpoint, Feed, FromRest, Poll
+from streamer.spec import Endpoint, EndpointOf, Feed, FromRest, Poll
 
 _WS = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HTTP = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
@@ -15,8 +15,12 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def check_base(exchange: str, base: str) -> None:
     """Raise `UsageError` unless `base` is a secure address, or a plain one on this machine."""
-    parts = urlsplit(base)
-    if parts.scheme not in _WS or not parts.hostname:
+    try:
+        parts = urlsplit(base)
+        known = parts.scheme in _WS and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        known = False
+    if not known:
         raise UsageError(f"the url given for {exchange} is {base!r}: give one like https://host/path or ws://127.0.0.1:9000/{exchange}")
     if parts.scheme in ("http", "ws") and parts.hostname not in _LOOPBACK:
         raise UsageError(f"the url given for {exchange} is not encrypted ({base!r}): use https or wss, or an address on this machine")
@@ -34,11 +38,17 @@ def rebase_feed(feed: Feed, base: str) -> Feed:
     check_base(feed.name, base)
     return replace(
         feed,
-        endpoints={m: rebase(e, base) if isinstance(e, str) else e for m, e in feed.endpoints.items()},
+        endpoints={m: _rebase_static(e, base) for m, e in feed.endpoints.items()},
         instruments=replace(feed.instruments, urls=[rebase(u, base) for u in feed.instruments.urls]),
         book={m: replace(b, url=rebase(b.url, base)) if isinstance(b, FromRest) else b for m, b in feed.book.items()},
         topics={k: replace(t, url=rebase(t.url, base)) if isinstance(t, Poll) else t for k, t in feed.topics.items()},
     )
+
+
+def _rebase_static(endpoint: EndpointOf, base: str) -> EndpointOf:
+    if isinstance(endpoint, Endpoint):
+        return rebase_endpoint(endpoint, base)
+    return rebase(endpoint, base) if isinstance(endpoint, str) else endpoint
 
 
 def rebase_endpoint(endpoint: Endpoint, base: str | None) -> Endpoint:

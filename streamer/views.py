@@ -21,19 +21,22 @@ Scale = Callable[[Any], Any]
 def scale_of(instrument: Instrument) -> Scale | None:
     """How sizes of this instrument become base units; None when they are already, or cannot be (inverse contracts).
 
-    Linear contracts: times `contract_size`, rounded to the digits of ``size_step * contract_size``, which a float product may miss.
+    Linear contracts: times `contract_size`, rounded to the digits of ``size_step * contract_size``, which a float product may miss. Where
+    the venue does not tell the step nothing is rounded: the exact product is taken, which costs more.
     """
     factor = instrument.contract_size
     if factor is None or factor == 1 or instrument.size_unit != "base":
         return None
-    step = (instrument.size_step if instrument.size_step is not None else Decimal(1)) * factor
-    exponent = step.normalize().as_tuple().exponent
-    digits = -exponent if isinstance(exponent, int) else 0
     as_float = float(factor)
+    if instrument.size_step is None:
+        digits = None
+    else:
+        exponent = (instrument.size_step * factor).normalize().as_tuple().exponent
+        digits = -exponent if isinstance(exponent, int) else 0
 
     def scale(size: Any) -> Any:
         if isinstance(size, float):
-            return round(size * as_float, digits)
+            return round(size * as_float, digits) if digits is not None else float(Decimal(repr(size)) * factor)
         return None if size is None else size * factor
 
     return scale
@@ -71,13 +74,28 @@ class DepthView:
 
     def delta(self, tick: BookDelta[Any], book: Book[Any]) -> BookDelta[Any] | None:
         """What changed among the top levels, or None."""
-        bids, asks = dict(book.bids.top(self.depth)), dict(book.asks.top(self.depth))
-        changes = _changes(self._bids, bids), _changes(self._asks, asks)
-        self._bids, self._asks = bids, asks
-        return replace(tick, bids=changes[0], asks=changes[1]) if changes[0] or changes[1] else None
+        bids: Sequence[Level[Any]] = ()
+        asks: Sequence[Level[Any]] = ()
+        if self._touched(tick.bids, self._bids, False):
+            seen, self._bids = self._bids, dict(book.bids.top(self.depth))
+            bids = _changes(seen, self._bids)
+        if self._touched(tick.asks, self._asks, True):
+            seen, self._asks = self._asks, dict(book.asks.top(self.depth))
+            asks = _changes(seen, self._asks)
+        return replace(tick, bids=bids, asks=asks) if bids or asks else None
+
+    def _touched(self, levels: Sequence[Level[Any]], seen: dict[Any, Any], ascending: bool) -> bool:
+        """Can these changes reach the top? Not when it is full and they all lie behind its last level."""
+        if len(seen) < self.depth:
+            return bool(levels)
+        last = next(reversed(seen))
+        for price, _ in levels:  # noqa: SIM110  (a generator costs more)
+            if price <= last if ascending else price >= last:
+                return True
+        return False
 
 
-def _changes(old: dict[Any, Any], new: dict[Any, Any]) -> list[Level[Any]]:
+def _changes(old: dict[Any, Any], new: dict[Any, Any]) -> Sequence[Level[Any]]:
     gone = [(price, size - size) for price, size in old.items() if price not in new]
     return gone + [(price, size) for price, size in new.items() if old.get(price) != size]
 
@@ -97,7 +115,7 @@ class LiveBook(Generic[N]):
     @property
     def live(self) -> bool:
         """Is the book known to be right at this moment?"""
-        return self._stream.live
+        return self._stream.book is not None
 
     @property
     def best_bid(self) -> Level[N] | None:

@@ -3,6 +3,8 @@
 tests/test_gendocs.py asserts that what is committed is what this gives.
 """
 
+import ast
+import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from statistics import median
 from streamer import registry
 from streamer.line import proof_of
 from streamer.rules import unnumbered
-from streamer.spec import BookMethod, Feed, FromRest, FromStream, Poll
+from streamer.spec import BookMethod, Feed, FromRequest, FromRest, FromStream, Poll
 from tests import sessions
 
 REPO = Path(__file__).parent.parent
@@ -23,16 +25,27 @@ PROOF = {
 }
 
 
+LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+
+
+def code_lines(path: Path) -> int:
+    """Lines of code: no blank lines, comments or docstrings."""
+    with path.open() as file:
+        rows = {n for t in tokenize.generate_tokens(file.readline) if t.type not in LAYOUT for n in range(t.start[0], t.end[0] + 1)}
+    texts = [x for x in ast.walk(ast.parse(path.read_text())) if isinstance(x, ast.Expr) and isinstance(x.value, ast.Constant)]
+    return len(rows - {n for text in texts for n in range(text.lineno, (text.end_lineno or text.lineno) + 1)})
+
+
 def lines_of(exchange: str) -> tuple[int, int]:
-    """(feed, normalizer) lines of an exchange; 0 for a normalizer shared with another."""
+    """(feed, normalizer) lines of code of an exchange; 0 for a normalizer shared with another."""
     feed, normalizer = REPO / "feeds" / f"{exchange}.py", REPO / "normalizers" / f"{exchange}.py"
-    return len(feed.read_text().splitlines()), len(normalizer.read_text().splitlines()) if normalizer.exists() else 0
+    return code_lines(feed), code_lines(normalizer) if normalizer.exists() else 0
 
 
 def book_row(method: BookMethod) -> str:
     """How a book is kept, in a few words."""
-    if isinstance(method, FromRest):
-        return f"REST snapshot, rule `{method.rule.__name__}`"
+    if isinstance(method, FromRest | FromRequest):
+        return f"{'REST snapshot' if isinstance(method, FromRest) else 'snapshot on request'}, rule `{method.rule.__name__}`"
     if isinstance(method, FromStream):
         numbered = f"rule `{method.rule.__name__}`" if method.rule is not unnumbered else ""
         summed = f"CRC32 of {method.checksum.depth} levels" if method.checksum is not None else ""
@@ -46,13 +59,14 @@ def coverage() -> Iterator[str]:
     yield "# What is covered, and what each exchange can prove\n"
     yield "Made by `python -m tests.gendocs` from the feeds and their sessions; do not edit.\n"
     feeds = {e: registry.load(e) for e in registry.built()}
-    yield "| exchange | markets | kinds | by REST only | lines: feed + normalizer |\n|---|---|---|---|---|"
+    yield "| exchange | markets | kinds | by REST only | lines of code: feed + normalizer |\n|---|---|---|---|---|"
     sizes = {e: lines_of(e) for e in feeds}
     for e, feed in feeds.items():
         polled = [k for (_, k), t in feed.topics.items() if isinstance(t, Poll)]
         kinds = ", ".join(k for k in feed.kinds() if k not in polled)
         yield f"| {e} | {', '.join(feed.endpoints)} | {kinds} | {', '.join(polled)} | {sizes[e][0]} + {sizes[e][1]} |"
-    yield f"\nMedian pair: {median(sum(s) for s in sizes.values()):g} lines; largest: {max(sum(s) for s in sizes.values())}.\n"
+    yield "\nLines of code: without blank lines, comments and docstrings; 0 where the normalizer is another exchange's."
+    yield f"Median pair: {median(sum(s) for s in sizes.values()):g} lines; largest: {max(sum(s) for s in sizes.values())}.\n"
     yield "## Books\n"
     yield "What the missing-delta drill found: each delta of the session left out in turn.\n"
     yield "| exchange | book | what shows a loss | drilled | noticed | right where the proof reaches | last of its book | not provable |"
@@ -76,7 +90,8 @@ def book_rows(exchange: str, feed: Feed) -> Iterator[str]:
 def doubts() -> Iterator[str]:
     """docs/doubts.md: every `# DOUBT:` comment, with the comment lines that go on."""
     yield "# Doubts\n"
-    yield "Every `# DOUBT:` in the code: what is believed, from where, and what would settle it.\n\nMade by `python -m tests.gendocs`; do not edit.\n"
+    yield "Every `# DOUBT:` in the code: what is believed, from where, and what would settle it.\n"
+    yield "Made by `python -m tests.gendocs`; do not edit.\n"
     for path in sorted(p for folder in ("feeds", "normalizers", "streamer") for p in (REPO / folder).rglob("*.py")):
         rows = path.read_text().splitlines()
         for i, row in enumerate(rows):
@@ -87,7 +102,7 @@ def doubts() -> Iterator[str]:
                 if not more.strip().startswith("# ") or "DOUBT:" in more:
                     break
                 text += " " + more.strip().removeprefix("# ")
-            yield f"- `{path.relative_to(REPO).as_posix()}:{i + 1}` {text.strip()}"
+            yield f"- `{path.relative_to(REPO).as_posix()}` {text.strip()}"
 
 
 DOCS = {"coverage.md": coverage, "doubts.md": doubts}

@@ -5,7 +5,7 @@ come of it, exact numbers in base units; `python -m tests.sessions` writes it an
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from streamer.encode import encode
 from streamer.recording import Line, read
 from streamer.replay import Replayer, Summary
 from streamer.spec import Feed
-from streamer.types import BookDelta, BookStale, Tick
+from streamer.types import BookDelta, BookSnapshot, BookStale, Tick
 
 ROOT = Path(__file__).parent / "exchanges"
 
@@ -89,17 +89,36 @@ def drill(path: Path) -> tuple[tuple[int, str, str], ...]:
     """Leave out each delta in turn: (place, symbol, outcome).
 
     Outcomes: `stale`, the loss was noticed; `equal`, it was not but the book is right where the checksum reaches; `last`, no delta
-    follows that could show it; `unproved`, the venue gives no proof; `unnoticed` and `spread` (another book fell) must not be.
+    follows that could show it, at all or before a snapshot that overwrites the book; `unproved`, the venue gives no proof; `unnoticed`
+    and `spread` (another book fell, and not because the venue counts the connection, which ends then) must not be.
     """
     all_lines, places = lines(path), deltas(path)
-    last = {symbol: i for i, symbol in places}
     plain_ticks, _, plain = run(path)
-    return tuple((i, s, "last" if last[s] == i else _left_out(path, all_lines, i, s, plain_ticks, plain)) for i, s in places)
+    last = _last(places, all_lines, plain_ticks)
+    return tuple((i, s, "last" if i in last[s] else _left_out(path, all_lines, i, s, plain_ticks, plain)) for i, s in places)
+
+
+def _last(places: Iterable[tuple[int, str]], all_lines: Sequence[Line], ticks: Iterable[Tick[Any]]) -> dict[str, set[int]]:
+    """The places of each book's deltas after which comes a snapshot, or nothing."""
+    at = {(all_lines[i].time_ns(), symbol): i for i, symbol in places}
+    last: dict[str, set[int]] = {symbol: set() for _, symbol in places}
+    open_: dict[str, int] = {}
+    for tick in ticks:
+        if isinstance(tick, BookDelta) and (tick.ts_recv, tick.symbol) in at:
+            open_[tick.symbol] = at[tick.ts_recv, tick.symbol]
+        elif isinstance(tick, BookStale):
+            open_.pop(tick.symbol, None)
+        elif isinstance(tick, BookSnapshot) and tick.symbol in open_:
+            last[tick.symbol].add(open_.pop(tick.symbol))
+    for symbol, i in open_.items():
+        last[symbol].add(i)
+    return last
 
 
 def _left_out(path: Path, all_lines: tuple[Line, ...], i: int, symbol: str, plain_ticks: list[Tick[Any]], plain: Replayer) -> str:
     ticks, _, replayer = run(path, [line for j, line in enumerate(all_lines) if j != i])
-    fallen = {t.symbol for t in ticks if isinstance(t, BookStale)} - {t.symbol for t in plain_ticks if isinstance(t, BookStale)}
+    fallen = {t.symbol for t in ticks if isinstance(t, BookStale) and t.reason != "disconnect"}
+    fallen -= {t.symbol for t in plain_ticks if isinstance(t, BookStale)}
     if fallen - {symbol}:
         return "spread"
     since = all_lines[i].time_ns() or 0

@@ -49,3 +49,20 @@ def test_an_unknown_venue_is_refused() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("streamer: error: ")
     assert "did you mean binance" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--fault", "skip_delta"], "'skip_delta' is not like VENUE=FAULT"),
+        (["--fault", "binance=explode"], "no fault is called 'explode'; there are skip_delta, bad_checksum and mute:KIND"),
+        (["--fault", "kraken=skip_delta"], "given for kraken, which is not served here"),
+        (["--recording", "binance=nosuch.jsonl"], "nosuch.jsonl: No such file"),
+    ],
+)
+def test_what_a_venue_shall_do_is_given_as_venue_and_what(args: list[str], words: str) -> None:
+    done = run("sim", "binance", *args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("streamer: error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -11,13 +11,14 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from feeds.okx import FEED
 from normalizers.okx import BARS, arg_of, topic_of
 from streamer.catalog import Catalog, parse_instruments
 from streamer.errors import BadFrame
 from streamer.line import sync_of
-from streamer.spec import Ack, Checked, Ctx, Reject, Restart, Unknown, fill
+from streamer.spec import Ack, Checked, Ctx, Reject, Restart, Symbols, Unknown, fill
 from streamer.sync import Sync
 from streamer.types import KINDS, BookDelta, BookSnapshot, Candle, Instrument, Ticker, Trade
 
@@ -187,7 +188,7 @@ def test_a_wrong_checksum_is_noticed() -> None:
     assert sync.stale_reason == "checksum"
 
 
-def test_an_index_goes_to_the_spot_pair_and_the_swap() -> None:
+def test_an_index_goes_to_the_spot_pair_and_the_swaps() -> None:
     wire = Wire()
 
     def of(name: str) -> list[str]:
@@ -196,6 +197,9 @@ def test_an_index_goes_to_the_spot_pair_and_the_swap() -> None:
 
     assert of("BTC-USDT") == ["BTC/USDT", "BTC/USDT:USDT"]
     assert of("BTC-USD") == ["BTC/USD:BTC"]
+    um = replace(LISTED.find("BTC/USD:BTC"), symbol="BTC/USD:USD", id="BTC-USD_UM-SWAP", settle="USD")
+    wire.ctx.sym = Symbols({**wire.ctx.sym, um.id: um})
+    assert of("BTC-USD") == ["BTC/USD:BTC", "BTC/USD:USD"], "the index of a swap listed later, settled in USD"
     with pytest.raises(KeyError):
         of("XYZ-USD")
 

@@ -19,6 +19,7 @@ from streamer.spec import (
     BookMethod,
     Checked,
     Feed,
+    FromRequest,
     FromStream,
     History,
     Instruments,
@@ -227,13 +228,15 @@ TOY = Feed(
     book={"pub": FromStream(chained)},
     limits=Limits(connects=(30, 60.0), sends=(50, 1.0), rest=(30, 60.0)),
 )
+ON_REQUEST = FromRequest(lambda topic, n: command("snap", [topic], n)[0], chained)
 CHECKED = FromStream(checksum=Crc32(10, "interleaved", shortest, ":"))
 
 
 class Toy(Listing):
     """Acknowledges by topic, or by number (`numbered`); a book topic brings a snapshot at subscribing.
 
-    `refused`: topics that it rejects, with whether for ever. `depths` go with the topic `book{depth}.{id}`.
+    `refused`: topics that it rejects, with whether for ever. `dead`: topics that it accepts and then does not send. `depths` go with the
+    topic `book{depth}.{id}`.
     """
 
     hosts = ("toy.test",)
@@ -246,12 +249,17 @@ class Toy(Listing):
         self.method = method
         self.numbered = False
         self.snapshots = True
+        self.dead: set[str] = set()
         self.refused: dict[str, bool] = {}
 
     def heard(self, wire: Wire, message: Any) -> None:
         if message == "ping":
             return
         topics, n = message["topics"], message["n"]
+        if message["op"] == "snap":
+            if self.snapshots:
+                wire.push(self.snapshot(topics[0].partition(".")[2]))
+            return
         if message["op"] == "unsub":
             wire.topics -= set(topics)
             return
@@ -263,10 +271,11 @@ class Toy(Listing):
             if topic in self.refused:
                 wire.push({"no": topic, "fatal": self.refused[topic]})
             elif topic not in self.mute:
-                wire.topics.add(topic)
+                if topic not in self.dead:
+                    wire.topics.add(topic)
                 if not self.numbered:
                     wire.push({"ack": topic})
-                if topic.startswith("book") and self.snapshots:
+                if topic.startswith("book") and self.snapshots and not isinstance(self.method, FromRequest):
                     wire.push(self.snapshot(topic.partition(".")[2]))
         if self.numbered and not set(topics) & self.mute:
             wire.push({"ack": n})

@@ -10,7 +10,7 @@
             venue.wire.drop("reset")             a fault of the network
 
 The switches of an exchange (`refuse`, `fault`, `silent` ...) are plain attributes. `@virtual` fails a test that leaves a task behind, or
-in which anything was logged as an error.
+in which anything was logged as an error; `@virtual_logging("text")` wants errors with that text, and no others.
 """
 
 import asyncio
@@ -86,9 +86,20 @@ class _Errors(logging.Handler):
         self.records.append(record.getMessage() + (f": {record.exc_info[1]!r}" if record.exc_info else ""))
 
 
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a coroutine test on a `VirtualLoop`."""
+Test = Callable[..., Coroutine[Any, Any, None]]
 
+
+def virtual(test: Test) -> Callable[..., None]:
+    """Run a coroutine test on a `VirtualLoop`."""
+    return virtual_logging()(test)
+
+
+def virtual_logging(*texts: str) -> Callable[[Test], Callable[..., None]]:
+    """The same for a test in which errors with these texts are logged."""
+    return lambda test: _virtual(test, texts)
+
+
+def _virtual(test: Test, texts: tuple[str, ...]) -> Callable[..., None]:
     async def checked(*args: Any, **kwargs: Any) -> None:
         await test(*args, **kwargs)
         left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -103,7 +114,8 @@ def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
                 runner.run(checked(*args, **kwargs))
         finally:
             log.removeHandler(errors)
-        assert not errors.records
+        assert not [r for r in errors.records if not any(t in r for t in texts)]
+        assert not [t for t in texts if not any(t in r for r in errors.records)], f"not logged; there were {errors.records}"
 
     return run
 
@@ -193,6 +205,9 @@ class Exchange:
         self.fault: Callable[[str], Response | IoFailure | float | None] = lambda path: None
         """What happens to a REST request for `path`: an answer, a failure, so many seconds of delay, or nothing special."""
 
+    def accepted(self, wire: Wire) -> None:
+        """A connection was opened; its client does not know yet."""
+
     def heard(self, wire: Wire, message: Any) -> None:
         """A frame came from the client."""
 
@@ -245,6 +260,7 @@ class ScriptedIo:
             raise IoFailure(f"{endpoint.url}: {exchange.refuse}", "timeout" if exchange.refuse == "hang" else exchange.refuse)
         wire = Wire(exchange, endpoint, on_frame)
         exchange.wires.append(wire)
+        exchange.accepted(wire)
         return wire
 
     async def request(self, method: str, url: str, *, headers: Any = None, max_body: int = 0, timeout: float = 15.0) -> Response:
@@ -262,6 +278,16 @@ class ScriptedIo:
 
     async def close(self) -> None:
         """Nothing is pooled."""
+
+
+def only(ticks: list[Any], *types: type) -> list[Any]:
+    """The ticks of these types."""
+    return [t for t in ticks if isinstance(t, types)]
+
+
+def most_in(times: list[float], seconds: float) -> int:
+    """The most that fell into any window of so many seconds."""
+    return max((sum(t <= u < t + seconds - 1e-6 for u in times) for t in times), default=0)
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from streamer.symbols import format as symbol
 from streamer.types import Instrument
@@ -53,6 +53,24 @@ def spot(exchange: str, name: Callable[[str, str], str], pairs: Iterable[tuple[s
                 exchange, symbol(base, quote), None, 0, name(base, quote), base, quote, price_step=steps[0], size_step=steps[1]
             )
         )  # fmt: skip
+
+
+def contracts(
+    exchange: str, id: str, base: str, quote: str, settle: str, price_step: str, size_step: str, contract_size: str,
+    expires: datetime | None = None, strike: Decimal | None = None, right: Literal["C", "P"] | None = None, price: Decimal | None = None,
+) -> Listed:  # fmt: skip
+    """A swap, a future if it expires, an option if it has a strike. Inverse (settled in base) ones count contracts, but for options."""
+    expiry = int(expires.timestamp()) * 1_000_000_000 if expires is not None else None
+    kind: Literal["swap", "future", "option"] = "swap" if expiry is None else "future" if strike is None else "option"
+    unit: Literal["base", "contracts"] = "contracts" if settle == base and strike is None else "base"
+    option_type: Literal["call", "put"] | None = None if right is None else "call" if right == "C" else "put"
+    return listed(
+        Instrument(
+            exchange, symbol(base, quote, settle, expiry, strike, right), None, 0, id, base, quote, settle, kind,
+            Decimal(price_step), Decimal(size_step), unit, Decimal(contract_size), expiry, strike, option_type,
+        ),
+        price,
+    )  # fmt: skip
 
 
 def expiry(now: int) -> datetime:

@@ -32,7 +32,9 @@ STATES: dict[str, tuple[Kind, ...]] = {
 WARM_UP = 60
 """Steps made before anyone looks."""
 REMEMBERED = 20_000
-"""Steps that `Market.book` can look back."""
+"""Steps that `Market.book` can look back, unless said otherwise."""
+LIQUIDATES = 50
+"""Steps from one liquidation to the next."""
 FUNDING = 8 * UNITS["h"]
 D = Decimal
 
@@ -40,7 +42,7 @@ D = Decimal
 class Market:
     """One instrument. `seq` is the number of its last book change, `trades` its last fifty, oldest first."""
 
-    def __init__(self, listed: Listed, seed: object, now: int, depth: int | None = None) -> None:
+    def __init__(self, listed: Listed, seed: object, now: int, depth: int | None = None, remembered: int = REMEMBERED) -> None:
         self.instrument = inst = listed.instrument
         self.random = rng = Random(f"{seed}/{inst.exchange}/{inst.symbol}")
         self.price_step, self.size_step = inst.price_step or D("0.01"), inst.size_step or D(1)
@@ -52,9 +54,10 @@ class Market:
         self._ticks = max(int(listed.price / self.price_step), self.depth * 2)
         self._gap = max(1, self._ticks // 50_000)
         self._lot = max(1, int(listed.size / self.size_step))
-        self._undo: deque[tuple[int, list[tuple[Ladder, int, int]]]] = deque(maxlen=REMEMBERED)
+        self._undo: deque[tuple[int, list[tuple[Ladder, int, int]]]] = deque(maxlen=remembered)
         self._changes: list[tuple[Ladder, int, int]] = []
         self._told = now
+        self._steps = 0
         self.last = self.price(self._ticks)
         self.opened = self.last * D(rng.randint(9700, 10300)) // 10000 // self.price_step * self.price_step
         self.high, self.low = max(self.last, self.opened), min(self.last, self.opened)
@@ -119,7 +122,7 @@ class Market:
 
     def step(self, ts: int) -> list[Tick[D]]:
         """Make one step at `ts` (ns) and say what happened: closed candles, trades, the book's delta, the quote if it changed, a
-        liquidation now and then, and once a second the states."""
+        liquidation every so many steps, and once a second the states."""
         ts -= ts % MS
         at, rng, before, best = self._at(ts), self.random, self.seq, self._quote(self._at(0))
         out: list[Tick[D]] = list(self._roll(at, ts))
@@ -134,7 +137,8 @@ class Market:
             out.append(self._delta(at, before))
         if self._quote(self._at(0)) != best:
             out.append(self._quote(at))
-        if self.instrument.kind in ("swap", "future") and rng.random() < 0.02:
+        self._steps += 1
+        if self.instrument.kind in ("swap", "future") and self._steps % LIQUIDATES == 0:
             out.append(self._liquidate(at))
         if ts - self._told >= SECOND:
             self._told = ts
@@ -248,7 +252,8 @@ class Market:
 
     def _state(self, kind: Kind, at: tuple[str, str, int, int]) -> Any:
         rng, q = self.random, self._quote(at)
-        assert q.bid is not None and q.ask is not None
+        if q.bid is None or q.ask is None:
+            raise AssertionError("both sides always have a level")
         middle = self._near((q.bid + q.ask) / 2)
         if kind == "ticker":
             stats = self.last, self.opened, self.high, self.low, self.volume, self.quote_volume

@@ -1,0 +1,162 @@
+"""Bybit v5: https://bybit-exchange.github.io/docs/v5/ws/connect. Inverse sizes are contracts of one dollar, and turnover in base."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from streamer.decode import after, keyed
+from streamer.spec import Ack, Answer, Ctx, Out, Reject, Unknown, on
+from streamer.symbols import format as symbol
+
+from streamer.types import (  # isort: skip
+    BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
+    Ticker, Trade,
+)  # fmt: skip
+
+MS: Final = 1_000_000
+MINUTES: Final = {str(i): f"{i}m" for i in (1, 3, 5, 15, 30)} | {str(60 * i): f"{i}h" for i in (1, 2, 4, 6, 12)}
+INTERVALS: Final = MINUTES | {"D": "1d", "W": "1w", "M": "1M"}
+SIDES: Final[dict[str, Side]] = {"Buy": "buy", "Sell": "sell"}
+CLOSING: Final[dict[str, Side]] = {"Buy": "sell", "Sell": "buy"}
+NAMED: Final = re.compile(r"(already subscribed)?(?:,topic:|\[)([\w.-]+)")
+ABSENT: Final = re.compile("Price|Size|Iv")
+DAY: Final = "lastPrice", "prevPrice24h", "highPrice24h", "lowPrice24h", "volume24h"
+BEST: Final = "bid1Price", "bid1Size", "ask1Price", "ask1Size"
+PRICES: Final[dict[Any, Sequence[str]]] = {MarkPrice: ["markPrice"], IndexPrice: ["indexPrice"]}
+TICKERS: Final[dict[str, dict[Any, Sequence[str]]]] = {
+    "spot": {Ticker: (*DAY, "turnover24h")},
+    # DOUBT: open interest is one side's, as elsewhere; `openInterest` is both (documents, a capture of 2026; settled by Bybit's own pages)
+    "linear": PRICES | {Ticker: (*DAY, "turnover24h", *BEST), OpenInterest: ("singleOpenInterest", "singleOpenInterestValue")},
+    "inverse": PRICES | {Ticker: (*DAY, "", *BEST), OpenInterest: ["singleOpenInterest"]},
+    # DOUBT: an option's turnover is its underlying's, its interest one side's (arithmetic, a guess; settled by a new option's first trade)
+    "option": PRICES | {Ticker: (*DAY, "", "bidPrice", "bidSize", "askPrice", "askSize"), OpenInterest: ["openInterest"]}
+    | {Greeks: ("markPriceIv", "bidIv", "askIv", "delta", "gamma", "vega", "theta", "", "underlyingPrice")},
+}  # fmt: skip
+"""What a market's ticker says of each kind, in the order of its fields; "" for what it does not say."""
+T = TypeVar("T")
+Row: TypeAlias = dict[str, Any]
+
+
+class Push(Struct, Generic[T]):
+    topic: str
+    type: Literal["snapshot", "delta"]
+    ts: int
+    data: T
+    cts: int | None = None  # the matching engine's time
+
+
+class Fill(Struct, Generic[N]):
+    T: int
+    s: str
+    S: Literal["Buy", "Sell"]
+    p: N
+    v: N
+    i: str | None = None  # liquidations have none
+
+
+class Levels(Struct, Generic[N]):
+    s: str
+    b: Sequence[Level[N]]
+    a: Sequence[Level[N]]
+    u: int
+
+
+def at(m: Push[Any], raw: str, ctx: Ctx[N]) -> tuple[str, str, int, int]:
+    return ctx.exchange, ctx.sym[raw].symbol, (m.cts or m.ts) * MS, ctx.ts_recv
+
+
+def trades(m: Push[list[Fill[N]]], ctx: Ctx[N]) -> Out[N]:
+    """Options come by base currency: those not on our list are left out."""
+    fills = [d for d in m.data if d.s in ctx.sym] if ctx.market == "option" else m.data
+    return [Trade(ctx.exchange, ctx.sym[d.s].symbol, d.T * MS, ctx.ts_recv, d.p, d.v, SIDES[d.S], d.i) for d in fills]
+
+
+def liquidation(m: Push[list[Fill[N]]], ctx: Ctx[N]) -> Out[N]:
+    """`S` is the side of the position: Buy is a long, closed by selling. The price is that of bankruptcy."""
+    # DOUBT: `S` is not the order's side, as ccxt has it (Bybit's page, cryptofeed #985; settled by liquidations beside trades)
+    return [Liquidation(ctx.exchange, ctx.sym[d.s].symbol, d.T * MS, ctx.ts_recv, CLOSING[d.S], d.p, d.v) for d in m.data]
+
+
+def book(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
+    # DOUBT: `u` counts by one in inverse and options too (documents; captures are of linear and spot; settled by probing the others)
+    head = *at(m, m.data.s, ctx), m.data.b, m.data.a
+    return BookSnapshot(*head, m.data.u) if m.type == "snapshot" else BookDelta(*head, m.data.u, m.data.u)
+
+
+def quote(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
+    """Always whole, and sent again after three seconds without a change."""
+    bid, ask = (side[0] if side else (None, None) for side in (m.data.b, m.data.a))
+    return Quote(*at(m, m.data.s, ctx), *bid, *ask) if m.type == "snapshot" else Unknown("delta of orderbook.1")
+
+
+def numbers(row: Row, ctx: Ctx[N], names: Sequence[str]) -> list[Any]:
+    """None for "", and for the "0" that stands for a bid, ask or trade that is not there."""
+    found = [ctx.num(text) if (text := row.get(name)) else None for name in names]
+    return [None if x == 0 and ABSENT.search(name) else x for name, x in zip(names, found, strict=True)]
+
+
+def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
+    """What a delta leaves out has not changed. A kind is given when some of it came, and once a minute for those who subscribed since."""
+    known: Row = ctx.mem.get(m.topic, {}) if m.type == "delta" else {}
+    row = known | m.data | {"minute": m.ts // 60_000}
+    new = m.data.keys() if row["minute"] == known.get("minute") else row.keys()
+    head, due, hours = at(m, row["symbol"], ctx), row.get("nextFundingTime"), row.get("fundingIntervalHour")
+    found = [(kind, numbers(row, ctx, names)) for kind, names in TICKERS[ctx.market].items() if not new.isdisjoint(names)]
+    out = [kind(*head, *values) for kind, values in found if any(x is not None for x in values)]
+    if due and not new.isdisjoint(("fundingRate", "nextFundingTime", "fundingIntervalHour")):
+        out.append(Funding(*head, numbers(row, ctx, ["fundingRate"])[0], None, int(due) * MS, int(hours) * 3600 if hours else None))
+    ctx.mem[m.topic] = row
+    return out
+
+
+def candle(m: Push[list[Row]], ctx: Ctx[N]) -> Out[N]:
+    head, num = at(m, m.topic.split(".", 2)[2], ctx), ctx.num
+    out: list[Answer[N]] = []
+    for d in m.data:
+        prices = num(d["open"]), num(d["high"]), num(d["low"]), num(d["close"]), num(d["volume"])
+        value = num(d["turnover"]) if ctx.market != "inverse" else None
+        out.append(Candle(*head, INTERVALS[d["interval"]], int(d["start"]) * MS, *prices, value, None, bool(d["confirm"])))
+    return out
+
+
+def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
+    """Only an option's name tells its strike: BTC-27MAR26-70000-P-USDT. A perpetual's `deliveryTime` is the day of delisting."""
+    category, out = m["result"]["category"], []
+    for d in m["result"]["list"]:
+        kind = category if category in ("spot", "option") else "swap" if d["contractType"].endswith("Perpetual") else "future"
+        base, quoted, settle, lots = d["baseCoin"], d["quoteCoin"], d.get("settleCoin"), d["lotSizeFilter"]
+        right, strike = (d["optionsType"].lower(), Decimal(d["symbol"].split("-")[2])) if kind == "option" else (None, None)
+        tick, lot = d["priceFilter"]["tickSize"], lots.get("qtyStep") or lots["basePrecision"]
+        expiry = int(d["deliveryTime"]) * MS if kind in ("future", "option") else None
+        unit, size = "contracts" if category == "inverse" else "base", None if kind == "spot" else Decimal(1)
+        facts: Any = settle, kind, Decimal(tick), Decimal(lot), unit, size, expiry, strike, right, d["status"] == "Trading"
+        name = symbol(base, quoted, settle, expiry, strike, right)
+        out.append(Instrument(ctx.exchange, name, None, ctx.ts_recv, d["symbol"], base, quoted, *facts))
+    return out
+
+
+def other(m: Any, ctx: Ctx[N]) -> Out[N]:
+    """Answers to commands: options name the topics, but acknowledge what never comes; the others repeat our `req_id`."""
+    # DOUBT: one wrong topic refuses a whole command (collectors' notes on linear, 2026; settled by a wrong and a good one on spot)
+    op, told, text = m.get("op"), str(m.get("req_id")), str(m.get("ret_msg") or "message")
+    named = NAMED.search(text)
+    key = int(told) if told.isdecimal() else named[2] if named else None
+    if m.get("type") == "COMMAND_RESP":
+        return [*map(Ack, m["data"]["successTopics"]), *(Reject(topic, "failed", fatal=True) for topic in m["data"]["failTopics"])]
+    if op != "subscribe" or key is None:
+        return () if op == "pong" or m.get("success") else Unknown(str(m.get("topic") or text))
+    if named and named[1]:
+        return Ack(named[2])
+    return Ack(key) if m["success"] else Reject(key, text, fatal=named is not None)
+
+
+Fills: TypeAlias = Push[list[Fill[N]]]
+Books: TypeAlias = Push[Levels[N]]
+NORMALIZE = keyed(after(b'"topic":"'), {
+    b"publicTrade.*": on(Fills, trades), b"orderbook.1.*": on(Books, quote), b"orderbook.*": on(Books, book),
+    b"tickers.*": on(Push[Row], ticker), b"kline.*": on(Push[list[Row]], candle), b"allLiquidation.*": on(Fills, liquidation),
+}, other=other)  # fmt: skip
+INSTRUMENTS = on(Row, instruments)

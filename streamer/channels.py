@@ -1,0 +1,174 @@
+"""What a venue numbers on one connection: its channels (the third typed form of a normalizer, `numbered`), its messages (`in_line`), and
+each instrument's trades (`counted_trade`).
+
+`[232949,[277520,1,0.09],68]`: a frame names its channel by a number that the venue gave when it was subscribed. The number is found in the
+bytes and looked up in what this connection has learnt (`ctx.mem`), how the payload begins says its shape, and both pick the typed decoder.
+What comes before the answer that tells its number is held, bounded, and decoded when that answer is there.
+"""
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from streamer.decode import HANDLER_ERRORS, After, decoder, plain, slow
+from streamer.errors import BadFrame
+from streamer.spec import Ctx, Decode, Handler, Normalizer, On, Out, Restart, Unknown, UnknownId
+from streamer.types import Gap, Trade
+
+HELD_BYTES: Final = 4 << 20
+"""Of frames whose channel is not known yet, each counted with `FRAME_COST`; beyond that all are forgotten."""
+FRAME_COST: Final = 100
+HELD: Final = "held"
+NEXT: Final = "next in line"
+LAST_TRADE: Final = "last trade"
+MANY: Final = b"[["
+
+
+class Channel(NamedTuple):
+    """`name` picks the handlers; `about` is given to them: what the subscription was about (a symbol, a key)."""
+
+    name: str
+    about: str
+
+
+class _Held:
+    """Frames by the number of a channel that is not known yet, with the times of their arrival."""
+
+    def __init__(self) -> None:
+        self.frames: dict[bytes, list[tuple[int, bytes]]] = {}
+        self.size = 0
+
+    def keep(self, number: bytes, data: bytes, ts_recv: int) -> Unknown | None:
+        self.size += len(data) + FRAME_COST
+        if self.size > HELD_BYTES:
+            self.frames.clear()  # what is left of a book without its snapshot is dropped by its `Sync`
+            self.size = 0
+            return Unknown("too many frames without a channel")
+        self.frames.setdefault(number, []).append((ts_recv, bytes(data)))
+        return None
+
+    def take(self, number: bytes) -> list[tuple[int, bytes]]:
+        frames = self.frames.pop(number)
+        self.size -= sum(len(data) + FRAME_COST for _, data in frames)
+        return frames
+
+
+def learn(ctx: Ctx[Any], number: object, name: str, about: str) -> None:
+    """The venue has said what this number stands for on this connection."""
+    ctx.mem[str(number).encode()] = Channel(name, about)
+
+
+def forget(ctx: Ctx[Any], number: object) -> None:
+    """The channel of this number was closed."""
+    ctx.mem.pop(str(number).encode(), None)
+
+
+def shape(data: bytes, i: int) -> bytes:
+    """How the payload at `i` begins: `[[` for a list of lists (or an empty one), `[` for one list, `{`, or a whole text: `"te"`."""
+    first = data[i : i + 1]
+    if first == b'"':
+        return data[i : data.find(b'"', i + 1) + 1]
+    return MANY if data[i : i + 2] in (MANY, b"[]") else first
+
+
+def in_line(ctx: Ctx[Any], number: int, first: int) -> Out[Any]:
+    """Is this message the next of its connection, which counts from `first`? None if so; a repeated one is left out. Behind a hole every
+    message is answered with `Restart` again, so none of them is taken for right."""
+    due = ctx.mem.get(NEXT, first)
+    if number == due:
+        ctx.mem[NEXT] = number + 1
+        return None
+    return () if number == due - 1 else Restart("sequence")
+
+
+def counted_trade(ctx: Ctx[Any], number: int, trade: Trade[Any]) -> Out[Any]:
+    """A trade, where the venue numbers an instrument's trades by one: behind a hole comes a `Gap` first, which counts those lost.
+
+    A number from before (late, or repeated) is let through.
+    """
+    key = (LAST_TRADE, trade.symbol)
+    last, since = ctx.mem.get(key, (number - 1, None))
+    if number > last:
+        ctx.mem[key] = number, ctx.ts_recv
+    if number <= last + 1:
+        return trade
+    at = trade.exchange, trade.symbol, None, ctx.ts_recv
+    return [Gap(*at, "trade", "sequence", since, ctx.ts_recv, number - last - 1, None, "sequence"), trade]
+
+
+Count = Callable[[bytes, Ctx[Any]], Out[Any]]
+"""``count(frame, ctx)``: None when the frame is next in the connection's sequence, else what to answer instead of reading it."""
+
+
+def numbered(
+    key: After, channels: Mapping[str, Mapping[bytes, On]], *, other: Handler, idle: Container[bytes] = (), count: Count | None = None
+) -> Normalizer:
+    """Channels by name, and in each what its shapes (see `shape`) are read as; handlers are ``(message, ctx, about)``.
+
+    `key`: of frames that begin with its mark and a number; all else goes to `other`, which says `learn` and `forget`. `idle`: shapes that
+    say nothing, on any channel. `count`: called with every such frame in order of arrival, known or not, before it is read or held.
+    """
+    mark, until = key
+    skip = len(mark)
+
+    def compile_(num: type[float] | type[Decimal]) -> Decode:
+        compiled = {n: {start: (decoder(o.wire, num), o.handle) for start, o in shapes.items()} for n, shapes in channels.items()}
+
+        def read(data: bytes, i: int, channel: Channel, ctx: Ctx[Any]) -> Out[Any]:
+            start = shape(data, i)
+            hit = compiled.get(channel.name, {}).get(start)
+            if hit is None:
+                if start in idle:
+                    return ()
+                plain(data)
+                return Unknown(f"{channel.name} {start.decode('ascii', 'replace')}")
+            try:
+                message = hit[0](data)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+                return slow(data, ctx, other, e)
+            answer: Out[Any] = hit[1](message, ctx, channel.about)
+            return answer
+
+        def release(ctx: Ctx[Any], held: _Held) -> list[Any]:
+            """What came too early. A frame that is not understood may be the very snapshot, so the connection is begun anew."""
+            answers: list[Any] = []
+            now = ctx.ts_recv
+            try:
+                for number in [n for n in held.frames if n in ctx.mem]:
+                    for ts_recv, data in held.take(number):
+                        ctx.ts_recv = ts_recv
+                        try:
+                            answers += listed(read(data, skip + len(number) + len(until), ctx.mem[number], ctx))
+                        except UnknownId:
+                            continue
+            except (BadFrame, *HANDLER_ERRORS):
+                answers.append(Restart("held_frame"))
+            finally:
+                ctx.ts_recv = now
+            return answers
+
+        def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
+            i = data.find(until, skip)
+            number = data[skip:i]
+            if i < 0 or not data.startswith(mark) or not number.isdigit():
+                answer = slow(data, ctx, other, None)
+                held = ctx.mem.get(HELD)
+                return [*listed(answer), *release(ctx, held)] if held is not None and held.frames else answer
+            if count is not None and (instead := count(data, ctx)) is not None:
+                return instead
+            channel = ctx.mem.get(number)
+            if channel is None:
+                return ctx.mem.setdefault(HELD, _Held()).keep(number, data, ctx.ts_recv)  # type: ignore[no-any-return]
+            return read(data, i + len(until), channel, ctx)
+
+        return road
+
+    ons = dict.fromkeys(o for shapes in channels.values() for o in shapes.values())
+    return Normalizer(compile_, tuple(ons))
+
+
+def listed(out: Out[Any]) -> Sequence[Any]:
+    """A handler's answer as a sequence."""
+    return () if out is None else out if isinstance(out, list | tuple) else (out,)
