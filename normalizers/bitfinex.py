@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from streamer.channels import forget, in_line, learn, numbered
 from streamer.decode import after
-from streamer.spec import Ack, Checked, Ctx, History, Out, Ready, Reject, Restart, Unknown, on
+from streamer.spec import Ack, Checked, Ctx, History, Out, Ready, Reject, Restart, Unknown, on, whole
 from streamer.symbols import format as symbol
 
 from streamer.types import (  # isort: skip
@@ -38,10 +38,9 @@ class Told(Struct, Generic[T], array_like=True):
     data: T
 
 
-Row: TypeAlias = Msg[list[N]]
-Rows: TypeAlias = Msg[list[list[N]]]
-Sparse: TypeAlias = Msg[list[N | None]]
-Executed: TypeAlias = Told[list[N]]
+Row: TypeAlias = Msg[list[N | None]]
+Rows: TypeAlias = Msg[list[list[N | None]]]
+Executed: TypeAlias = Told[list[N | None]]
 
 
 def in_order(frame: bytes, ctx: Ctx[N]) -> Out[N]:
@@ -55,12 +54,12 @@ def at(m: Msg[Any], ctx: Ctx[N], raw: str) -> tuple[str, str, int | None, int]:
     return ctx.exchange, ctx.sym[raw].symbol, None if m.ts is None else m.ts * MS, ctx.ts_recv
 
 
-def snapshot(m: Rows[N], ctx: Ctx[N], raw: str) -> Out[N]:
+def snapshot(m: Msg[Any], ctx: Ctx[N], raw: str) -> Out[N]:
     bids = [(price, amount) for price, _, amount, *_ in m.data if amount > 0]
     return BookSnapshot(*at(m, ctx, raw), bids, [(price, -amount) for price, _, amount, *_ in m.data if amount < 0])
 
 
-def update(m: Row[N], ctx: Ctx[N], raw: str) -> Out[N]:
+def update(m: Msg[Any], ctx: Ctx[N], raw: str) -> Out[N]:
     """One level. The sign of the amount is its side; a count of 0 removes it, the amount is 1 or -1 then."""
     price, count, amount, *_ = m.data
     level = [(price, abs(amount) if count else count)]
@@ -72,36 +71,36 @@ def checksum(m: Told[int], ctx: Ctx[N], raw: str) -> Out[N]:
     return Checked(ctx.sym[raw].symbol, m.data, None, ctx.ts_recv)
 
 
-def trade(m: Executed[N], ctx: Ctx[N], raw: str) -> Trade[N]:
+def trade(m: Told[Any], ctx: Ctx[N], raw: str) -> Trade[N]:
     """`te` comes at once; `tu`, a second or two later, is the same with the same id. The sign of the amount is the taker's side."""
     id, mts, amount, price, *_ = m.data
     side: Any = "buy" if amount > 0 else "sell"
-    return Trade(ctx.exchange, ctx.sym[raw].symbol, int(mts) * MS, ctx.ts_recv, price, abs(amount), side, str(int(id)))
+    return Trade(ctx.exchange, ctx.sym[raw].symbol, whole(mts) * MS, ctx.ts_recv, price, abs(amount), side, str(whole(id)))
 
 
-def trades_before(m: Rows[N], ctx: Ctx[N], raw: str) -> Out[N]:
+def trades_before(m: Msg[Any], ctx: Ctx[N], raw: str) -> Out[N]:
     return History([trade(Told(m.chan, "te", row), ctx, raw) for row in reversed(m.data)])
 
 
-def ticker(m: Sparse[N], ctx: Ctx[N], raw: str) -> Out[N]:
+def ticker(m: Msg[Any], ctx: Ctx[N], raw: str) -> Out[N]:
     """No quote: the sizes are sums of 25 levels (left out here too), and it comes every 15 s. Quotes are cut from the book."""
     bid, _, ask, _, _, _, last, volume, high, low, *_ = m.data
     return Ticker(*at(m, ctx, raw), last, None, high, low, volume, None, bid, None, ask)
 
 
-def candle(m: Row[N], ctx: Ctx[N], key: str) -> Out[N]:
+def candle(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
     """Open, close, high, low. Bitfinex does not say that a bar is closed."""
     _, bar, raw = key.split(":", 2)
     mts, o, c, high, low, volume, *_ = m.data
-    return Candle(*at(m, ctx, raw), BARS.get(bar, bar), int(mts) * MS, o, high, low, c, volume)
+    return Candle(*at(m, ctx, raw), BARS.get(bar, bar), whole(mts) * MS, o, high, low, c, volume)
 
 
-def candles_before(m: Rows[N], ctx: Ctx[N], key: str) -> Out[N]:
+def candles_before(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
     """Hundreds of bars, the newest first: only that one is news."""
     return candle(Msg(m.chan, m.data[0], m.seq, m.ts), ctx, key) if m.data else ()
 
 
-def status(m: Sparse[N], ctx: Ctx[N], key: str) -> Out[N]:
+def status(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
     """Comes every second, but is the same again two times out of three."""
     # DOUBT: "current funding: applied in the current 8h period" is taken as due at its end, the accrued one as the next period's (as ccxt
     # does; settled by a capture over a settlement). The spot pair's mid price stands for the index, which is not published (as in ccxt)
@@ -109,19 +108,19 @@ def status(m: Sparse[N], ctx: Ctx[N], key: str) -> Out[N]:
     if mts is None or ctx.mem.get(key) == mts:
         return ()
     ctx.mem[key] = mts
-    head = ctx.exchange, ctx.sym[key.partition(":")[2]].symbol, int(mts) * MS, ctx.ts_recv
-    out: list[Any] = [Funding(*head, current, accrued, None if due is None else int(due) * MS, 28800), OpenInterest(*head, interest)]
+    head = ctx.exchange, ctx.sym[key.partition(":")[2]].symbol, whole(mts) * MS, ctx.ts_recv
+    out: list[Any] = [Funding(*head, current, accrued, None if due is None else whole(due) * MS, 28800), OpenInterest(*head, interest)]
     return out + [kind(*head, price) for kind, price in ((MarkPrice, mark), (IndexPrice, spot)) if price is not None]
 
 
-def liquidation(m: Msg[list[list[Any]]], ctx: Ctx[N], key: str) -> Out[N]:
+def liquidation(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
     """Of all pairs. One comes when it is triggered and when it is executed (`match`): that is taken. A long (amount > 0) is sold."""
     # DOUBT: one page calls the price "acquired", another that of the trigger; if old ones come at subscribing is not said (documents)
     num, out = ctx.num, []
     for _, id, mts, _, raw, amount, _, _, match, _, _, price, *_ in m.data:
         if match and price is not None:
-            head = ctx.exchange, ctx.sym[raw].symbol, int(mts) * MS, ctx.ts_recv
-            out.append(Liquidation(*head, "sell" if amount > 0 else "buy", num(repr(price)), num(repr(abs(amount))), str(id)))
+            head = ctx.exchange, ctx.sym[raw].symbol, whole(mts) * MS, ctx.ts_recv
+            out.append(Liquidation(*head, "sell" if amount > 0 else "buy", num(price), num(abs(amount)), str(id)))
     return out
 
 
@@ -162,9 +161,9 @@ def other(m: dict[str, Any], ctx: Ctx[N]) -> Out[N]:
 CHANNELS = {
     "book": {b"[[": on(Rows, snapshot), b"[": on(Row, update), b'"cs"': on(Told[int], checksum)},
     "trades": {b"[[": on(Rows, trades_before), b'"te"': on(Executed, trade)},
-    "ticker": {b"[": on(Sparse, ticker)},
+    "ticker": {b"[": on(Row, ticker)},
     "candles": {b"[[": on(Rows, candles_before), b"[": on(Row, candle)},
-    "deriv": {b"[": on(Sparse, status)},
+    "deriv": {b"[": on(Row, status)},
     "liq": {b"[[": on(Msg[list[list[Any]]], liquidation)},
 }
 NORMALIZE = numbered(after(b"[", b","), CHANNELS, other=other, idle=(b'"hb"', b'"tu"'), count=in_order)

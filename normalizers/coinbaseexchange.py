@@ -85,7 +85,8 @@ def instruments(m: list[Row], ctx: Ctx[N]) -> list[Instrument]:
     """The id has the names: BTCAUCTION-USD says that its `base_currency` is BTC, and would pass for BTC-USD."""
     out = []
     for p in m:
-        at = ctx.exchange, symbol(*p["id"].split("-")), None, ctx.ts_recv, p["id"], *p["id"].split("-")
+        base, quote = p["id"].split("-")
+        at = ctx.exchange, symbol(base, quote), None, ctx.ts_recv, p["id"], base, quote
         active = p["status"] == "online" and not p.get("trading_disabled") and not p.get("cancel_only")
         price_step, size_step = Decimal(p["quote_increment"]), Decimal(p["base_increment"])
         out.append(Instrument(*at, price_step=price_step, size_step=size_step, active=active))

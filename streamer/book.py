@@ -4,7 +4,7 @@ Dict plus sorted list: 0.4-0.65 us a level update against 0.8-1.2 for sortedcont
 is read in constant time. The book knows no sequence rule, checksum or clock: `streamer.sync` does, and decides whether it is right.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from typing import Generic
 
@@ -61,7 +61,16 @@ class BookSide(Generic[N]):
         extra = len(self.prices) - depth
         if extra <= 0:
             return ()
-        gone = slice(depth, None) if self.ascending else slice(0, extra)
+        return self._drop(slice(depth, None) if self.ascending else slice(0, extra))
+
+    def bound(self, edge: N | None) -> Sequence[N]:
+        """Keep nothing that is worse than `edge`. The prices that went."""
+        prices = self.prices
+        if edge is None or not prices or (prices[-1] <= edge if self.ascending else prices[0] >= edge):
+            return ()
+        return self._drop(slice(bisect_right(prices, edge), None) if self.ascending else slice(0, bisect_left(prices, edge)))
+
+    def _drop(self, gone: slice) -> Sequence[N]:
         prices = self.prices[gone]
         for price in prices:
             del self.sizes[price]

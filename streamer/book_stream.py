@@ -1,5 +1,6 @@
 """The hub's record of one order book, and its sources: each connection that carries the book keeps it with a `Sync` of its own."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from streamer.book import Book
 from streamer.ledger import Ledger
 from streamer.mailbox import Mailbox, weight
-from streamer.spec import Checked
+from streamer.spec import Broken, Checked
 from streamer.streams import Need, Source, Stream
 from streamer.sync import Sync
 from streamer.types import BookDelta, BookSnapshot, BookStale, Instrument, Level, Quote, Status, Tick
@@ -18,7 +19,7 @@ from streamer.views import DepthView, Scale, scale_levels, scale_tick
 class BookStream(Stream):
     """A book. `live` means: the leading source's book is known to be right."""
 
-    __slots__ = ("_best", "proof", "quotes", "views")
+    __slots__ = ("_before", "_best", "proof", "quotes", "views")
 
     def __init__(self, instrument: Instrument, kind: str, interval: str, scale: Scale | None, ledger: Ledger) -> None:
         super().__init__(instrument, kind, interval, scale, ledger)
@@ -26,6 +27,7 @@ class BookStream(Stream):
         self.quotes: Stream | None = None
         self._best: tuple[Any, ...] = ()  # the last quote published; empty while the book is stale
         self.proof = "none"
+        self._before = Counter[str]()  # what the sources that are gone had counted
 
     @property
     def book(self) -> Book[Any] | None:
@@ -85,6 +87,20 @@ class BookStream(Stream):
             bids, asks = scale_levels(bids, self.scale), scale_levels(asks, self.scale)
         exchange, symbol, _, _ = self.key
         return BookSnapshot(exchange, symbol, None, self.ts_book, bids, asks, book.seq)
+
+    def counts(self) -> dict[str, int]:
+        """What became of deltas (`applied`, `dropped`) and snapshots (`refused`), and how many checksums were compared (`checksums`)."""
+        total = self._before.copy()
+        for source in self.sources.values():
+            total.update(_counted(source))
+        return dict(total)
+
+    def forget(self, carrier: Any) -> None:
+        """That connection carries this book no more; what it counted stays."""
+        gone = self.sources.get(carrier)
+        if gone is not None:
+            self._before.update(_counted(gone))
+        super().forget(carrier)
 
     def source(self, carrier: Any) -> Source:
         """Books need a `Sync` of their own for each connection: use `book_source`."""
@@ -219,10 +235,10 @@ class BookSource(Source):
         if taken == "applied":
             if stream.leader is self:
                 stream.ts_last = tick.ts_recv
-                if sync.depth is not None and (sync.cut[0] or sync.cut[1]):
+                if sync.cut[0] or sync.cut[1]:
                     tick = _with_cut(tick, *sync.cut)
                 stream.publish_book(tick, sync.book)
-            return None
+            return self.need() if sync.thin else None
         if taken == "stale":
             return self._fallen(tick.ts_recv)
         return None if sync.live else self.need()
@@ -252,7 +268,7 @@ class BookSource(Source):
             if sync.depth is not None and max(len(first.bids), len(first.asks)) > sync.depth:
                 first = replace(first, bids=sync.book.bids.top(), asks=sync.book.asks.top())
             stream.publish_book(first, sync.book)
-        elif stream.views or stream.quotes is not None or sync.depth is not None:
+        elif stream.views or stream.quotes is not None or sync.depth is not None or sync.reach is not None:
             stream.lead(self)
         else:
             for tick in out:
@@ -268,6 +284,10 @@ class BookSource(Source):
         sync, ts = self.sync, answer.ts_recv
         return None if not sync.live or sync.verify(answer.checksum) else self._fallen(sync.ts_recv if ts is None else ts)
 
+    def broken(self, answer: Broken) -> Need | None:
+        """The handler saw that something was missed."""
+        return self.distrust(answer.reason, answer.ts_recv)
+
     def distrust(self, reason: str, ts: int) -> Need | None:
         """Something may be missing that nothing else would show."""
         return self._fallen(ts) if self.sync.fall(reason) else None
@@ -277,7 +297,7 @@ class BookSource(Source):
         if self.sync.asked:
             return None
         self.sync.asked = True
-        return Need(self.stream.instrument.symbol, self.sync.stale_reason or "waiting")
+        return Need(self.stream.instrument.symbol, self.sync.stale_reason or "thin")
 
     def _fallen(self, ts: int) -> Need | None:
         stream = self.stream
@@ -290,8 +310,15 @@ class BookSource(Source):
         return self.need()
 
 
+def _counted(source: Source) -> dict[str, int]:
+    sync = source.sync if isinstance(source, BookSource) else None
+    if sync is None:
+        return {}
+    return {"applied": sync.applied, "dropped": sync.dropped, "refused": sync.refused, "checksums": sync.summed}
+
+
 def _with_cut(delta: BookDelta[Any], bids: Sequence[Any], asks: Sequence[Any]) -> BookDelta[Any]:
-    """The delta, and what it pushed out of the depth that is kept: the venue sends no removals for those, and a reader does not count."""
+    """The delta, and what is outside of the depth that is kept: the venue sends no removals for those, and a reader does not count."""
     d = delta
     return BookDelta(d.exchange, d.symbol, d.ts_event, d.ts_recv, _removed(d.bids, bids), _removed(d.asks, asks), d.first, d.last, d.prev)
 

@@ -110,7 +110,7 @@ def numbered(
     `key`: of frames that begin with its mark and a number; all else goes to `other`, which says `learn` and `forget`. `idle`: shapes that
     say nothing, on any channel. `count`: called with every such frame in order of arrival, known or not, before it is read or held.
     """
-    mark, until = key
+    mark, until = key.mark, key.until
     skip = len(mark)
 
     def compile_(num: type[float] | type[Decimal]) -> Decode:

@@ -1,12 +1,13 @@
 """What one connection tells its venue: the subscriptions on the wire are brought to what is wanted, at the venue's pace.
 
-A topic that changes is put down here, whatever happened to it; what is sent is decided when its turn comes. So a topic that came and went
-meanwhile costs no command, and none is subscribed or unsubscribed twice.
+A topic to which anything happens is put down here; what is sent is decided when its turn comes: unsubscribed what is on the wire,
+subscribed what is wanted. So a topic that came and went meanwhile costs no command, and one that is subscribed again gets a new snapshot.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 
 from streamer.gates import Gate
 from streamer.io import Socket
@@ -24,8 +25,7 @@ class Commands:
         self._topics = topics
         self._sent = sent
         self._gate = Gate(*feed.limits.sends)
-        self._waiting: dict[str, bool] = {}
-        """Topics to see to, in order; True: unsubscribe first, although it is wanted."""
+        self._waiting: dict[str, None] = {}
         self._halves: deque[list[str]] = deque()
         self._on_wire: set[str] = set()
         self._ids: dict[str, str] = {}
@@ -33,11 +33,9 @@ class Commands:
         self._number = 0
         self._queued = asyncio.Event()
 
-    def see_to(self, texts: Iterable[str], again: bool = False) -> None:
-        """Something changed about these topics. `again`: what is on the wire already is unsubscribed first, which makes the venue send a
-        snapshot."""
-        for text in texts:
-            self._waiting[text] = self._waiting.get(text, False) or again
+    def see_to(self, texts: Iterable[str]) -> None:
+        """Something happened to these topics."""
+        self._waiting.update(dict.fromkeys(texts))
         self._queued.set()
 
     def repeat(self, text: str) -> None:
@@ -87,22 +85,24 @@ class Commands:
     async def run(self, socket: Socket) -> None:
         """Send until cancelled."""
         while True:
-            await self._queued.wait()
-            await asyncio.sleep(0)  # what is subscribed in the same turn goes in one command
+            await self._queued.wait()  # which takes a turn of the loop: what is subscribed in the same turn goes in one command
             turn = self._turn()
             if not turn:
                 self._queued.clear()
                 continue
-            await self._unsubscribe(socket, [t for t, again in turn.items() if t in self._on_wire and (again or t not in self._topics)])
-            await self._subscribe(socket, [t for t in turn if t in self._topics and t not in self._on_wire])
+            await self._unsubscribe(socket, [t for t in turn if t in self._on_wire])
+            await self._subscribe(socket, [t for t in turn if t in self._topics])
 
-    def _turn(self) -> dict[str, bool]:
+    def _turn(self) -> list[str]:
         if self._halves:
-            return dict.fromkeys(self._halves.popleft(), False)
-        turn: dict[str, bool] = {}
-        while self._waiting and len(turn) < self._feed.limits.topics_per_command:
-            text = next(iter(self._waiting))
-            turn[text] = self._waiting.pop(text)
+            return self._halves.popleft()
+        most, together, texts = self._feed.limits.topics_per_command, self._feed.together, iter(self._waiting)
+        if together is not None and self._waiting:
+            first = together(next(iter(self._waiting)))
+            texts = (text for text in self._waiting if together(text) == first)
+        turn = list(islice(texts, most))
+        for text in turn:
+            del self._waiting[text]
         return turn
 
     async def _unsubscribe(self, socket: Socket, texts: Sequence[str]) -> None:

@@ -83,7 +83,7 @@ class Connection:
         """Unsubscribe and subscribe, which makes the venue send a snapshot."""
         topic.reset()
         if self.session is not None:
-            self.session.commands.see_to([topic.text], again=True)
+            self.session.commands.see_to([topic.text])
 
     def repeat(self, topic: Topic) -> None:
         """Subscribe once more what was refused or never answered."""
@@ -165,7 +165,7 @@ class Connection:
     def _take(self, session: Session, topic: Topic) -> None:
         for stream in topic.streams.values():
             session.carry(topic, stream)
-        session.commands.see_to([topic.text], again=True)
+        session.commands.see_to([topic.text])
 
     def opened(self) -> None:
         """The socket is there."""

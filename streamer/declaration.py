@@ -5,8 +5,8 @@ from string import Formatter
 from urllib.parse import urlsplit
 
 from streamer.errors import BadFeed
-from streamer.rules import unnumbered
-from streamer.spec import BookMethod, Endpoint, Feed, FromRest, FromStream, FullRefresh, Poll
+from streamer.rules import PROVE_NOTHING
+from streamer.spec import UNHEARD, BookMethod, Endpoint, Feed, FromRest, FromStream, FullRefresh, Poll, unspoken
 from streamer.types import KINDS
 
 FIELDS = ("id", "lower", "base", "quote", "kind", "interval", "depth")
@@ -35,6 +35,7 @@ def _faults(feed: Feed, name: str | None) -> Iterator[str]:
         yield "topics is empty; give a template for each (market, kind)"
     yield from _address_faults(feed)
     yield from _topic_faults(feed)
+    yield from _poll_faults(feed)
     yield from _book_faults(feed)
     yield from _number_faults(feed)
 
@@ -69,12 +70,27 @@ def _topic_faults(feed: Feed) -> Iterator[str]:
             yield f"{at}: no book method for that market; give book[{market!r}], a FromStream, FromRest or FullRefresh"
 
 
+def _poll_faults(feed: Feed) -> Iterator[str]:
+    polls: dict[tuple[str, str], Poll] = {}
+    for (market, kind), topic in feed.topics.items():
+        at = f"topics[{market!r}, {kind!r}]"
+        if isinstance(topic, Poll):
+            if urlsplit(topic.url).scheme not in ("http", "https"):
+                yield f"{at}: the url of a Poll is {topic.url!r}; it must begin with https:// (or http://)"
+            if polls.setdefault((market, topic.url), topic) != topic:
+                yield f"{at}: another kind asks for {topic.url!r} in another way; give both the same Poll, whose parse answers for both"
+        elif UNHEARD is feed.normalize or unspoken in (feed.subscribe, feed.unsubscribe):
+            yield f"{at} is no Poll: give subscribe=, unsubscribe= and normalize="
+
+
 def _book_faults(feed: Feed) -> Iterator[str]:
     for market, method in feed.book.items():
         if (market, "book") not in feed.topics:
             yield f"book[{market!r}]: topics has no ({market!r}, 'book'); add the topic or take the method away"
         if isinstance(method, FromRest):
             yield from _template_faults(f"book[{market!r}].url", method.url)
+        if isinstance(method, FromStream) and method.reach is not None and not method.repeats:
+            yield f"book[{market!r}].reach is for snapshots that come again by themselves; set repeats=True or take it away"
         depths = list(method.depths)
         if depths != sorted(set(depths)) or any(d < 1 for d in depths):
             yield f"book[{market!r}].depths is {depths}; write them ascending, each once"
@@ -115,13 +131,16 @@ def _depths(method: BookMethod | None) -> bool:
 
 
 def prove(method: BookMethod) -> str:
-    """What shows a lost update: `sequence`, `checksum`, both joined by `+`, `full refresh` (none can be lost) or `none`."""
+    """What shows a lost update: `sequence`, `checksum`, both joined by `+`, `ids` (a lost level only), `full refresh` (none can be
+    lost) or `none`."""
     if isinstance(method, FullRefresh):
         return "full refresh"
     counted = isinstance(method, FromStream) and method.line_counted
-    proofs = ["sequence"] if counted or method.rule is not unnumbered else []
+    proofs = ["sequence"] if counted or method.rule not in PROVE_NOTHING else []
     if isinstance(method, FromStream) and method.checksum is not None:
         proofs.append("checksum")
+    if isinstance(method, FromStream) and method.by_id:
+        proofs.append("ids")
     return "+".join(proofs) or "none"
 
 

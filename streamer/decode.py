@@ -1,4 +1,4 @@
-"""The two typed forms of a normalizer, `union` and `keyed`: bytes to a wire Struct to its handler, in one decode.
+"""Two typed forms of a normalizer, `union` and `keyed`: bytes to a wire Struct to its handler, in one decode. (The third is in `channels`.)
 
 Both are generic in the number type: exact mode is another decoder, not other code. What neither form knows (acks, errors,
 heartbeats, surprises) goes a slow road: parsed as plain JSON and given to `other`, which answers or says `Unknown`.
@@ -31,15 +31,16 @@ _UNDERSCORED = re.compile(rb"_(?<=[0-9]_)(?=[0-9])")
 
 
 class After(NamedTuple):
-    """Where the key stands: behind the first `mark`, up to the next `until`."""
+    """Where the key stands: behind the first `mark`, or where there is none behind one of `also`, up to the next `until`."""
 
     mark: bytes
     until: bytes
+    also: Sequence[bytes] = ()
 
 
-def after(mark: bytes, until: bytes = b'"') -> After:
-    """The key is what follows `mark`, up to `until`."""
-    return After(mark, until)
+def after(mark: bytes, until: bytes = b'"', also: Sequence[bytes] = ()) -> After:
+    """The key is what follows `mark`, up to `until`. `also`: other marks, in this order, for messages without it."""
+    return After(mark, until, also)
 
 
 def decoder(wire: Any, num: type[float] | type[Decimal]) -> Callable[[bytes], Any]:
@@ -55,7 +56,7 @@ def _strict(of: Callable[[Any], Any], num: type[float] | type[Decimal]) -> Calla
     as_float = msgspec.json.Decoder(of(FLOAT), strict=False).decode
     if num is float:
         return as_float
-    as_decimal = msgspec.json.Decoder(of(Decimal), strict=False).decode
+    as_decimal = msgspec.json.Decoder(of(Decimal), strict=False, float_hook=Decimal).decode  # the hook: digits of plain rows
 
     def decode(data: bytes) -> Any:
         if not data.isascii() or b"\\" in data or (b"_" in data and _UNDERSCORED.search(data) is not None):
@@ -110,23 +111,26 @@ def _tag_of(message: Any, field: str, enveloped: bool) -> str | int | None:
 
 
 def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalizer:
-    """A key found in the bytes picks decoder and handler. A table entry may end in `*`: it stands for every key that starts so."""
-    mark, until = key
+    """A key found in the bytes picks decoder and handler. In a table entry `*` stands for anything; the first entry that fits counts."""
+    mark, until, also = key
     skip = len(mark)
 
+    def elsewhere(data: bytes) -> int:
+        return next((i + len(m) for m in also if (i := data.find(m)) >= 0), -1)
+
     def compile_(num: type[float] | type[Decimal]) -> Decode:
-        exact = {k: (decoder(o.wire, num), o.handle) for k, o in table.items() if not k.endswith(b"*")}
-        starts = [(k[:-1], (decoder(o.wire, num), o.handle)) for k, o in table.items() if k.endswith(b"*")]
+        exact = {k: (decoder(o.wire, num), o.handle) for k, o in table.items() if b"*" not in k}
+        starred = [(_fits(k), (decoder(o.wire, num), o.handle)) for k, o in table.items() if b"*" in k]
         get = exact.get
 
         def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
             i = data.find(mark) + skip
-            if i < skip:
+            if i < skip and (i := elsewhere(data)) < 0:
                 return slow(data, ctx, other, None)
             found = data[i : data.find(until, i)]
             hit = get(found)
             if hit is None:
-                hit = next((h for start, h in starts if found.startswith(start)), None)
+                hit = next((h for fits, h in starred if fits(found)), None)
                 if hit is None:
                     return slow(data, ctx, other, None)
                 if len(exact) < KEYS_KEPT and len(found) <= KEY_BYTES:
@@ -141,6 +145,10 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
         return road
 
     return Normalizer(compile_, tuple(table.values()))
+
+
+def _fits(entry: bytes) -> Callable[[bytes], object]:
+    return re.compile(b".*".join(map(re.escape, entry.split(b"*"))), re.DOTALL).fullmatch
 
 
 def plain(data: bytes) -> Any:
@@ -169,7 +177,8 @@ def slow(data: bytes, ctx: Ctx[Any], other: Handler, error: Exception | None) ->
 
 
 def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
-    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body.
+    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body (because of an
+    `UnknownId`, if that was it).
 
     Its Decimals are checked in both number modes: an instrument's steps are always exact.
     """
@@ -178,6 +187,8 @@ def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
     def read(body: bytes, ctx: Ctx[Any], *more: Any) -> Any:
         try:
             out = handle(decode(body), ctx, *more)
+        except UnknownId as e:
+            raise BadFrame(f"REST answer names {e.args[0]!s:.40}, which the list does not hold", "unknown_id") from e
         except (msgspec.MsgspecError, RecursionError, *HANDLER_ERRORS) as e:
             raise BadFrame(f"REST answer not understood: {type(e).__name__}: {e}", "shape") from None
         check_decimals(out if isinstance(out, list | tuple) else (out,))

@@ -10,7 +10,7 @@ from typing import Any
 from streamer.book_stream import BookSource, BookStream
 from streamer.ledger import Ledger
 from streamer.mailbox import Mailbox, StreamKey
-from streamer.spec import Ack, Checked, History, Ready, Reject, Reply, Restart, Unknown
+from streamer.spec import Ack, Broken, Checked, History, Page, Ready, Reject, Reply, Restart, Unknown
 from streamer.streams import Need, Source, Stream, TradeStream
 from streamer.sync import Sync
 from streamer.types import KIND, BookDelta, BookSnapshot, Candle, Gap, Instrument, Tick, Trade
@@ -45,13 +45,7 @@ class Carrier:
             if cls in _UPWARD:
                 back = [answer] if back is None else [*back, answer]
                 continue
-            if cls is History:
-                if not answer.trades:
-                    continue
-                symbol = answer.trades[0].symbol
-            else:
-                symbol = answer.symbol
-            route = routes.get((cls, symbol)) or self.unasked(answer)
+            route = routes.get((cls, answer.symbol)) or self.unasked(answer)
             need = route(answer) if route is not None else None
             if need is not None:
                 back = [need] if back is None else [*back, need]
@@ -59,11 +53,13 @@ class Carrier:
 
     def suspect(self, reason: str, ts: int) -> list[Need]:
         """A frame was not understood: books that nothing else would prove wrong are stale from here on."""
-        books = [s for s in self.sources.values() if isinstance(s, BookSource) and s.stream.proof == "none"]
+        books = [s for s in self.sources.values() if isinstance(s, BookSource) and s.stream.proof in ("none", "ids")]
         return [need for s in books if (need := s.distrust(reason, ts)) is not None]
 
     def unasked(self, answer: Any) -> Route | None:
         """What nobody asked for is counted; in a replay it opens its stream."""
+        if not answer.symbol:
+            return None  # history without a trade
         if self.on_unrouted is not None:
             return self.on_unrouted(answer)
         self.unrouted += 1
@@ -107,7 +103,8 @@ class Hub:
         """From now on `carrier` brings this stream; a book with the `Sync` that keeps it right."""
         if isinstance(stream, BookStream) and sync is not None:
             book = stream.book_source(carrier, sync)
-            self._route(carrier, stream, {BookDelta: book.delta, BookSnapshot: book.snapshot, Checked: book.checked})
+            ways: dict[Any, Route] = {BookDelta: book.delta, BookSnapshot: book.snapshot, Checked: book.checked, Broken: book.broken}
+            self._route(carrier, stream, ways)
             carrier.sources[stream.key] = book
             return book
         source = stream.source(carrier)
@@ -115,7 +112,7 @@ class Hub:
         if stream.kind == "candle":
             routes = {Candle: self._candle_route(carrier, stream)}
         elif stream.kind == "trade":
-            routes = {Trade: source.tick, History: source.history, Gap: source.gap}  # type: ignore[attr-defined]
+            routes = {Trade: source.tick, History: source.history, Page: source.page, Gap: source.gap}  # type: ignore[attr-defined]
         self._route(carrier, stream, routes)
         carrier.sources[stream.key] = source
         return source
@@ -131,8 +128,8 @@ class Hub:
         symbol = stream.instrument.symbol
         others = stream.kind == "candle" and any(k[:3] == stream.key[:3] for k in carrier.sources)
         if not others:
-            more = {"book": [Checked], "trade": [History, Gap]}.get(stream.kind, ())
-            for kind_type in (*_TYPES[stream.kind], *more):
+            more: dict[str, list[type]] = {"book": [Checked, Broken], "trade": [History, Page, Gap]}
+            for kind_type in (*_TYPES[stream.kind], *more.get(stream.kind, ())):
                 carrier.routes.pop((kind_type, symbol), None)
         self._forget(stream)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from streamer.decode import HANDLER_ERRORS, check_decimals
 from streamer.errors import BadFrame
 from streamer.hub import Carrier
-from streamer.rules import unnumbered
+from streamer.rules import PROVE_NOTHING
 from streamer.spec import BookMethod, Ctx, Feed, FromRequest, FromRest, FromStream, Symbols, Unknown, UnknownId
 from streamer.sync import Sync
 from streamer.types import Instrument
@@ -38,6 +38,14 @@ class Tally:
         """Count a bad frame; the first of each reason is kept, cut."""
         self.bad[reason] += 1
         self.samples.setdefault(reason, data[:SAMPLE_BYTES])
+
+    def bad_answer(self, error: BadFrame, body: bytes) -> bool:
+        """Count a REST answer that was not understood. True: only because it names an instrument that the list does not hold."""
+        if isinstance(error.__cause__, UnknownId):
+            self.name(self.unknown_ids, str(error.__cause__.args[0]))
+            return True
+        self.bad_frame(error.reason, body)
+        return False
 
     def name(self, counter: Counter[str], what: str) -> None:
         """Count under a name that came from outside."""
@@ -108,9 +116,11 @@ def sync_of(method: BookMethod, instrument: Instrument, depth: int | None) -> Sy
     """The state machine for a book kept by this method; `depth` is the one subscribed."""
     grace = int(method.grace_s * 1e9)
     if isinstance(method, FromRest | FromRequest):
-        return Sync(instrument, method.rule, hold=True, grace=grace)
+        return Sync(instrument, method.rule, hold=True, grace=grace, reach=method.reach if isinstance(method, FromRest) else None)
     if isinstance(method, FromStream):
-        sync: Sync[Any] = Sync(instrument, method.rule, checksum=method.checksum, depth=depth if method.truncate else None, grace=grace)
+        cut = depth if method.truncate else None
+        more: dict[str, Any] = {"hold": method.repeats, "repeats": method.repeats, "reach": method.reach}
+        sync: Sync[Any] = Sync(instrument, method.rule, checksum=method.checksum, depth=cut, grace=grace, **more)
     else:
         sync = Sync(instrument, grace=grace)
     sync.asked = True  # subscribing asks for it
@@ -118,9 +128,10 @@ def sync_of(method: BookMethod, instrument: Instrument, depth: int | None) -> Sy
 
 
 def proof_of(method: BookMethod) -> str:
-    """What shows a lost delta: `sequence`, `checksum`, `refresh` (every message is whole), or `none`."""
+    """What shows a lost delta: `sequence`, `checksum`, `ids` (a lost level only), `refresh` (every message is whole), or `none`."""
     if isinstance(method, FromRest | FromRequest):
-        return "none" if method.rule is unnumbered else "sequence"
+        return "none" if method.rule in PROVE_NOTHING else "sequence"
     if isinstance(method, FromStream):
-        return "sequence" if method.rule is not unnumbered else "checksum" if method.checksum is not None else "none"
+        unnumbered = "checksum" if method.checksum is not None else "ids" if method.by_id else "none"
+        return unnumbered if method.rule in PROVE_NOTHING else "sequence"
     return "refresh"

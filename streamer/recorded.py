@@ -1,6 +1,5 @@
 """One exchange of a recording: its lines, its REST answers, and the snapshots asked for and not there yet (or the other way round)."""
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -12,8 +11,9 @@ from streamer.errors import BadFrame
 from streamer.hub import Carrier, Hub, Route
 from streamer.line import NUM, Line, Numbers, Tally, proof_of, sync_of
 from streamer.mailbox import Mailbox, StreamKey
+from streamer.recorded_polls import VERSION, RecordedPolls
 from streamer.recording import Line as Recorded
-from streamer.spec import Checked, Ctx, Feed, FromRest, FromStream, History, Restart, Symbols, fill
+from streamer.spec import Checked, Ctx, Feed, FromRest, FromStream, History, Page, Restart, Symbols, fill
 from streamer.streams import Need, Source
 from streamer.sync import Sync
 from streamer.types import KIND, BookSnapshot, Candle, Instrument
@@ -53,6 +53,7 @@ class RecordedVenue:
         self.arrived: dict[tuple[str, str], tuple[bytes, int]] = {}
         self.heard: dict[str, int] = {}
         self.quiet: dict[StreamKey, Carrier] = {}
+        self.polls = RecordedPolls(feed, self.catalog, numbers, self.tally, self._carrier)
 
     # frames
 
@@ -90,15 +91,18 @@ class RecordedVenue:
 
     def _line(self, conn: str, url: str | None) -> Line:
         market = market_of_url(self.feed, url)
-        carrier = Carrier(conn)
+        return Line(self.feed, market, self.catalog.tables[market], self.numbers, self._carrier(market, conn), self.tally)
+
+    def _carrier(self, market: str, name: str = "polls") -> Carrier:
+        carrier = Carrier(name)
         carrier.on_unrouted = lambda answer: self._route(carrier, market, answer)
-        return Line(self.feed, market, self.catalog.tables[market], self.numbers, carrier, self.tally)
+        return carrier
 
     def _route(self, carrier: Carrier, market: str, answer: Any) -> Route | None:
         """Everything that the file holds is wanted: the first tick of a stream opens it."""
         cls = answer.__class__
-        symbol = answer.trades[0].symbol if cls is History else answer.symbol
-        kind = "book" if cls is Checked else "trade" if cls is History else KIND.get(cls)
+        symbol = answer.symbol
+        kind = "book" if cls is Checked else "trade" if cls in (History, Page) else KIND.get(cls)
         instrument = self._instrument(market, symbol)
         if kind is None or instrument is None:
             return None
@@ -151,7 +155,8 @@ class RecordedVenue:
             self._serve(key, body, max(ts, arrived))
 
     def answer(self, url: str, body: bytes, ts: int) -> None:
-        """A REST answer arrived: if it is a snapshot of one of our books, it serves whoever waits for it, or will."""
+        """A REST answer arrived. If it is a snapshot of one of our books, it serves whoever waits for it, or will."""
+        self.polls.answer(url, body, ts)
         for market, method in self.feed.book.items():
             if not isinstance(method, FromRest) or (raw := _id_in(method.url, url)) is None:
                 continue
@@ -164,10 +169,10 @@ class RecordedVenue:
     def _serve(self, key: tuple[str, str], body: bytes, ts: int) -> None:
         market, raw = key
         source = self.wanted.pop(key)
-        if source.sync.live:
+        if source.sync.live and not source.sync.renewing:
             return
         tick = self._parse(market, raw, body, ts)
-        if tick is None or source.snapshot(tick) is not None or not source.sync.live:
+        if tick is None or source.snapshot(tick) is not None or not source.sync.live or source.sync.renewing:
             self.wanted[key] = source
 
     def _quiet(self, key: tuple[str, str], body: bytes, ts: int) -> bool:
@@ -204,17 +209,16 @@ class RecordedVenue:
 
 
 _MARK = "\x00"
-_VERSION = re.compile(r"/v\d+(?=/|$)")
 
 
 def _id_in(template: str, url: str) -> str | None:
     """The venue's id that a url made from this template is about; None when it was made from another one.
 
-    Hosts do not count (they change, and a simulator has its own), nor do versions in the path.
+    Hosts do not count (they change, and a simulator has its own), nor do versions in the path, nor a depth at its end (`level2_100`).
     """
     marked = fill(template, Instrument("", "", None, 0, _MARK, _MARK, _MARK), "", None)
     want, have = urlsplit(marked), urlsplit(url)
-    want, have = want._replace(path=_VERSION.sub("/v", want.path)), have._replace(path=_VERSION.sub("/v", have.path))
+    want, have = want._replace(path=VERSION.sub("", want.path)), have._replace(path=VERSION.sub("", have.path))
     query = dict(parse_qsl(have.query))
     named = [k for k, v in parse_qsl(want.query) if v == _MARK]
     if named:
@@ -226,10 +230,10 @@ def _id_in(template: str, url: str) -> str | None:
 
 def instruments_in(feed: Feed, lines: Iterable[Recorded]) -> list[Instrument]:
     """Every instrument in the REST answers among these lines."""
-    paths = tuple({urlsplit(u).path for u in feed.instruments.urls})
+    paths = tuple({VERSION.sub("", urlsplit(u).path) for u in feed.instruments.urls})
     found: list[Instrument] = []
     for line in lines:
-        if line.dir == "http" and line.status == 200 and line.url and urlsplit(line.url).path.endswith(paths):
+        if line.dir == "http" and line.status == 200 and line.url and VERSION.sub("", urlsplit(line.url).path).endswith(paths):
             try:
                 found += parse_instruments(feed, line.payload(), 0)
             except BadFrame:

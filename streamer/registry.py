@@ -4,6 +4,7 @@ Nothing of `feeds` or of an entry point is imported before `load` asks for it by
 user's called `feeds` or `normalizers` that shadows our package is refused by name, instead of failing somewhere inside it.
 """
 
+import ast
 import importlib.util
 import pkgutil
 from functools import cache
@@ -77,6 +78,22 @@ def load(id: str) -> Feed:
     if not ours and not foreign:
         raise _unknown(id)
     return check(_ours(id) if ours else _foreign(foreign[0]), id)
+
+
+def sources(id: str) -> list[Path]:
+    """The files in which an exchange of ours is written: its feed, its normalizer, and what these share with siblings. Empty for one of an
+    entry point. Imports none of them."""
+    folders = {name: Path(_our_package(name)[0]) for name in ("feeds", "normalizers")}
+    found: dict[Path, None] = {}
+    todo = [folders["feeds"] / f"{id}.py"]
+    while todo:
+        path = todo.pop()
+        if path in found or not path.is_file():
+            continue
+        found[path] = None
+        froms = [node.module or "" for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+        todo += [folders[package] / f"{name}.py" for package, _, name in (m.partition(".") for m in froms) if package in folders]
+    return sorted(found)
 
 
 def _ours(id: str) -> object:

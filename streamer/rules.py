@@ -7,7 +7,7 @@ applied since the snapshot. A delta without numbers passes: what then proves the
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from streamer.types import BookDelta
 
@@ -64,6 +64,15 @@ def chained(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:
     return DROP if delta.last == seq and delta.prev < seq else GAP
 
 
+def aligned(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:
+    """As `chained`, where the snapshot is asked for apart from the stream and may be ahead of it: what it contains already is dropped, and
+    the first delta after it must name it. HTX spot.
+    """
+    if fresh and seq is not None and delta.last is not None and delta.last <= seq:
+        return DROP
+    return chained(seq, delta, fresh)
+
+
 def counted(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:
     """Each delta's number is one more than the last. Bybit, coinbase, hitbtc.
 
@@ -77,6 +86,17 @@ def counted(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:
     return DROP if delta.last == seq or (fresh and delta.last < seq) else GAP
 
 
+def rising(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:
+    """Numbers that only rise, because they count other things too: they tell what a snapshot contains, but show no loss. Bitbank."""
+    if seq is None or delta.last is None:
+        return APPLY
+    return APPLY if delta.last > seq else DROP
+
+
 def unnumbered(seq: int | None, delta: BookDelta[Any], fresh: bool) -> Verdict:
     """The venue numbers nothing: every delta is applied, and only a checksum, if any, can prove the book."""
     return APPLY
+
+
+PROVE_NOTHING: Final[tuple[Rule, ...]] = (unnumbered, rising)
+"""The rules that cannot show a loss."""

@@ -163,7 +163,7 @@ class Session:
 
     def _on_reject(self, reject: Reject, ts: int) -> None:
         topics = self.commands.named(reject.key)
-        if isinstance(reject.key, int) and len(topics) > 1:
+        if isinstance(reject.key, int) and len(topics) > 1 and not reject.each:
             for topic in topics:
                 topic.reset()
             self.commands.halve([t.text for t in topics])
@@ -192,6 +192,8 @@ class Session:
     def _on_sent(self, topic: Topic) -> None:
         topic.since = self.venue.io.monotonic()
         topic.heard = self.brought(topic)
+        if not self.venue.feed.acks:
+            self.acked(topic, self.venue.io.now())
 
     # helpers, which run as long as the socket is open; an unexpected end of one ends the session
 

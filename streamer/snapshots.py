@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from streamer.book_stream import BookSource
@@ -37,6 +38,8 @@ class Snapshots:
     def __init__(self, venue: "Venue") -> None:
         self._venue = venue
         self._falls: dict[str, deque[float]] = {}
+        self._asking: dict[BookSource, asyncio.Event] = {}
+        """Whose snapshots are being asked for over the socket; set: the answer was refused, or the book fell again."""
 
     def first(self, session: "Session", stream: Any) -> None:
         """The subscription stands: a book whose deltas are held gets its snapshot even if no delta ever comes."""
@@ -47,8 +50,11 @@ class Snapshots:
     def resync(self, session: "Session", symbol: str) -> None:
         """Get this session's book of `symbol` a new snapshot. It was marked as asked for, so this comes once."""
         source = session.carrier.sources.get((self._venue.feed.name, symbol, "book", ""))
-        if isinstance(source, BookSource):
-            self._spawn(session, source, self._resync(session, source, self._hold(symbol)))
+        if isinstance(source, BookSource) and source in self._asking:
+            self._asking[source].set()
+        elif isinstance(source, BookSource):
+            hold = 0.0 if source.sync.renewing else self._hold(symbol)
+            self._spawn(session, source, self._resync(session, source, hold))
 
     def forget(self, symbol: str) -> None:
         """Nobody wants this book any more."""
@@ -122,19 +128,26 @@ class Snapshots:
             await asyncio.sleep(wait)
 
     async def _by_request(self, session: "Session", source: BookSource, frame: Callable[[int], str]) -> None:
-        """Its answer comes like any message; what is refused or lost is asked for again."""
-        for wait in backoff(base=1.0):
-            socket = session.socket
-            if socket is None or not _waits(session, source):
-                return
-            source.sync.asked = True
-            try:
-                await session.commands.request(socket, frame(session.commands.next_number()))
-            except Exception:
-                log.exception("%s: snapshot of %s", self._venue.feed.name, source.stream.instrument.symbol)
-            await asyncio.sleep(ANSWER_S + wait)
+        """Its answer comes like any message; what is refused or lost is asked for again, by one task a book, or they would multiply."""
+        again = self._asking[source] = asyncio.Event()
+        try:
+            for wait in backoff(base=1.0):
+                socket = session.socket
+                if socket is None or not _waits(session, source):
+                    return
+                source.sync.asked = True
+                again.clear()
+                try:
+                    await session.commands.request(socket, frame(session.commands.next_number()))
+                except Exception:
+                    log.exception("%s: snapshot of %s", self._venue.feed.name, source.stream.instrument.symbol)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(again.wait(), ANSWER_S)
+                await asyncio.sleep(wait)
+        finally:
+            del self._asking[source]
 
 
 def _waits(session: "Session", source: BookSource) -> bool:
-    """Is this still the session's book, and not live?"""
-    return session.carrier.sources.get(source.stream.key) is source and not source.sync.live
+    """Is this still the session's book, and not live, or live and to be renewed?"""
+    return session.carrier.sources.get(source.stream.key) is source and (not source.sync.live or source.sync.renewing)

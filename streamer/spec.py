@@ -18,6 +18,7 @@ from streamer.types import AnyTick, BookDelta, BookSnapshot, Instrument, Kind, N
 
 BOUND: Final = 1e30
 """No price, size or volume is larger."""
+WHOLE: Final = 1 << 62
 
 
 class UnknownId(KeyError):
@@ -44,6 +45,16 @@ def exact(text: Any) -> Decimal:
     if text.__class__ is str and ("_" in text or not text.isascii()):
         raise BadNumber(f"{text!s:.40} is not a number")
     return Decimal(text)
+
+
+def whole(number: Any) -> int:
+    """An integer (a time, an id), as text or among numbers of the chosen type. Checked first: making one of Decimal("1e999999999") takes
+    for ever."""
+    if number.__class__ is str:
+        number = int(number)  # which takes no more than 4300 digits
+    if not -WHOLE <= number <= WHOLE:
+        raise BadNumber(f"{number!s:.40} is no integer within reason")
+    return int(number)
 
 
 class Ctx(Generic[N]):
@@ -77,19 +88,24 @@ class Ready(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """A subscription was accepted: `key` is the topic, or the number `n` that `subscribe` was given. `id`: the venue's own name of it, which
-    `unsubscribe` is then given in place of the topic."""
+    """A subscription was accepted: `key` is the topic, or the number `n` that `subscribe` was given. `id`: the venue's own name of it,
+    which `unsubscribe` is then given in place of the topic."""
 
     key: str | int
     id: str | None = None
 
 
 class Reject(Struct, frozen=True):
-    """A subscription was refused. `fatal`: asking again is of no use."""
+    """A subscription was refused. `fatal`: asking again is of no use.
+
+    By the number of a command it is about all of its topics that were not answered by name yet. Which of them the venue did not like is
+    found out by asking again for halves, unless `each` of them was refused (where an answer lists what was accepted, say).
+    """
 
     key: str | int
     reason: str
     fatal: bool = False
+    each: bool = False
 
 
 class Restart(Struct, frozen=True):
@@ -111,18 +127,32 @@ class Checked(Struct, Generic[N], frozen=True):
     ts_recv: int | None = None
 
 
+class Broken(Struct, frozen=True):
+    """What came, at `ts_recv`, shows that something of the book of `symbol` was missed, although nothing numbers it: a change of a level
+    that is not there, say. It is stale from here on, for this `reason`."""
+
+    symbol: str
+    reason: str
+    ts_recv: int
+
+
 class History(Struct, Generic[N], frozen=True):
     """Trades that the venue sends at subscribing although they happened before. Dropped, but for those missed over a reconnect."""
 
     trades: Sequence[Trade[N]]
 
+    @property
+    def symbol(self) -> str:
+        """That of its trades; empty when there are none."""
+        return self.trades[0].symbol if self.trades else ""
+
 
 class Page(Struct, Generic[N], frozen=True):
-    """The venue's latest trades as a page, oldest first, where they have no ids (polled over REST): what two pages share came before.
-
-    `complete`: the page holds all that happened, so nothing can be missing between it and the last one.
+    """The latest trades of `symbol` as a page, oldest first, where they come in overlapping pages (polled over REST): what pages share came
+    before. `complete`: the page holds all that happened, so nothing can be missing between it and the last one.
     """
 
+    symbol: str
     trades: Sequence[Trade[N]]
     complete: bool = False
 
@@ -133,7 +163,7 @@ class Unknown(Struct, frozen=True):
     what: str
 
 
-Control: TypeAlias = Reply | Ready | Ack | Reject | Restart | Checked[N] | History[N] | Page[N] | Unknown
+Control: TypeAlias = Reply | Ready | Ack | Reject | Restart | Broken | Checked[N] | History[N] | Page[N] | Unknown
 Answer: TypeAlias = AnyTick[N] | Control[N]
 Out: TypeAlias = Answer[N] | Sequence[Answer[N]] | None
 Handler: TypeAlias = Callable[[Any, Ctx[Any]], Out[Any]]
@@ -167,6 +197,9 @@ class FromStream(Struct, frozen=True):
 
     `depths`: those that the venue offers, ascending; empty if there is no choice. `truncate`: the venue counts on us to cut the book
     to the subscribed depth. `line_counted`: the venue counts all messages of a connection, and a hole is answered with `Restart`.
+    `repeats`: snapshots come again and again, unasked and maybe late; each replaces the book, and later deltas are applied to it once more.
+    `reach`, for those: snapshots and deltas tell of so many levels a side, the best, and what lies beyond is not known.
+    `by_id`: levels have ids, and a change of one that is not there is answered with `Broken`.
     """
 
     rule: Rule = unnumbered
@@ -174,12 +207,16 @@ class FromStream(Struct, frozen=True):
     depths: Sequence[int] = ()
     truncate: bool = False
     line_counted: bool = False
+    repeats: bool = False
+    reach: int | None = None
+    by_id: bool = False
     grace_s: float = 1.0
 
 
 class FromRest(Struct, frozen=True):
     """The snapshot comes by REST: `url` is a template ({id} {lower} {base} {quote} {depth}), `parse` ``(message, ctx, instrument)``
-    to a `BookSnapshot`. `weight` counts against `Limits.rest`; `delay` seconds pass between the first delta held and the request."""
+    to a `BookSnapshot`. `weight` counts against `Limits.rest`; `delay` seconds pass between the first delta held and the request. `reach`:
+    it has so many levels a side at most, and what lies beyond is not known; when half of them are gone another is asked for."""
 
     url: str
     parse: On
@@ -188,6 +225,7 @@ class FromRest(Struct, frozen=True):
     delay: float = 0.0
     depths: Sequence[int] = ()
     grace_s: float = 1.0
+    reach: int | None = None
 
 
 class FromRequest(Struct, frozen=True):
@@ -248,7 +286,10 @@ class Limits(Struct, frozen=True):
 
 
 class Poll(Struct, frozen=True):
-    """What the venue serves only by REST: `url` (a template) asked every `every` seconds, `parse` ``(message, ctx, instrument)``."""
+    """What the venue serves only by REST: `url` (a template) asked every `every` seconds, `parse` ``(message, ctx, instrument)``. One url
+    may feed several kinds, and without {id} all instruments at once: `instrument` is then None, and the message names them. `weight` counts
+    against `Limits.rest`, which spreads what is asked too often.
+    """
 
     every: float
     url: str
@@ -256,40 +297,72 @@ class Poll(Struct, frozen=True):
     weight: int = 1
 
 
+Decode: TypeAlias = Callable[[bytes, Ctx[Any]], Out[Any]]
+"""A compiled normalizer: one message's bytes to its answers. Raises `BadFrame`; a KeyError means an unknown symbol."""
+
+
+class Normalizer(Struct, frozen=True):
+    """How messages are told apart: see `streamer.decode.union` and `keyed`. `compile(number type)` gives the `Decode`."""
+
+    compile: Callable[[type[float] | type[Decimal]], Decode]
+    handlers: Sequence[On]
+
+
+def _unheard(num: type[float] | type[Decimal]) -> Decode:
+    return lambda data, ctx: Unknown("message")
+
+
+UNHEARD: Final = Normalizer(_unheard, ())
+"""That of a venue that is only polled."""
+
+
 Commands: TypeAlias = Callable[[Sequence[str], int], Sequence[str]]
 """``(topics, n) -> frames``; `n` numbers the command, for venues that answer with it."""
+
+
+def unspoken(topics: Sequence[str], n: int) -> Sequence[str]:
+    """The commands of a venue that is only polled: none."""
+    return ()
 
 
 class Feed(Struct, frozen=True, kw_only=True):
     """An exchange's facts.
 
-    `endpoints`: address by market. `market`: which market carries an instrument's kind, or "" where none does;
-    needed where there are several.
+    `endpoints`: address by market; of one that is only polled, its REST address. `market`: which market carries an instrument's kind, or ""
+    where none does; needed where there are several. `only`: the kinds that not all instruments have, with those that do.
     `topics`: by (market, kind) the template of the venue's topic, filled with {id} {lower} {base} {quote} {kind} {interval} {depth};
-    or a `Poll`. One topic may feed several kinds; the engine counts references to it. `intervals`: ccxt's candle interval to the venue's.
+    or a `Poll`. One topic may feed several kinds; the engine counts references to it. A feed of nothing but polls has no `subscribe`,
+    `unsubscribe` and `normalize`. `intervals`: ccxt's candle interval to the venue's.
     `book`: how each market's book is kept right. `hello`: frames sent first on every connection; with `await_ready` nothing is subscribed
-    before a handler answers `Ready`. `quiet_s`: after so many seconds without any frame the connection is given up.
+    before a handler answers `Ready`. `acks`: false where the venue answers no subscription, so that what was sent is believed to stand.
+    `quiet_s`: after so many seconds without any frame the connection is given up. `together`: only topics for which this gives the same
+    share a command (where one names a channel, say).
     """
 
     name: str
     endpoints: Mapping[str, EndpointOf]
     instruments: Instruments
     topics: Mapping[tuple[str, Kind], str | Poll]
-    subscribe: Commands
-    unsubscribe: Commands
-    normalize: "Normalizer"
+    subscribe: Commands = unspoken
+    unsubscribe: Commands = unspoken
+    normalize: Normalizer = UNHEARD
     market: Callable[[Instrument, Kind], str] | None = None
+    only: Mapping[Kind, Sequence[str]] = {}
     book: Mapping[str, BookMethod] = {}
     intervals: Mapping[str, str] = {}
     framing: Framing | None = None
+    together: Callable[[str], object] | None = None
     hello: Sequence[str] = ()
     await_ready: bool = False
+    acks: bool = True
     ping: Ping | None = None
     quiet_s: float = 60.0
     limits: Limits = Limits()
 
     def market_of(self, instrument: Instrument, kind: Kind) -> str:
-        """The market (endpoint) that carries `kind` of `instrument`."""
+        """The market (endpoint) that carries `kind` of `instrument`; "" where none does."""
+        if instrument.kind not in self.only.get(kind, (instrument.kind,)):
+            return ""
         return self.market(instrument, kind) if self.market is not None else next(iter(self.endpoints))
 
     def kinds(self) -> list[Kind]:
@@ -308,14 +381,3 @@ def fill(template: str, instrument: Instrument, interval: str = "", depth: int |
         interval=interval,
         depth="" if depth is None else depth,
     )
-
-
-Decode: TypeAlias = Callable[[bytes, Ctx[Any]], Out[Any]]
-"""A compiled normalizer: one message's bytes to its answers. Raises `BadFrame`; a KeyError means an unknown symbol."""
-
-
-class Normalizer(Struct, frozen=True):
-    """How messages are told apart: see `streamer.decode.union` and `keyed`. `compile(number type)` gives the `Decode`."""
-
-    compile: Callable[[type[float] | type[Decimal]], Decode]
-    handlers: Sequence[On]

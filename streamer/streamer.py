@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from streamer.book_stream import BookStream
 from streamer.engine import Engine, Shape
 from streamer.errors import NotReady, UsageError
 from streamer.io import Io
@@ -162,7 +163,9 @@ class Streamer:
         return self._running().hub.ledger
 
     def stats(self) -> dict[str, dict[str, Any]]:
-        """By exchange: connections, reconnects, frames, bad and unknown frames, unknown ids, stalls."""
+        """By exchange: connections, reconnects, stalls, frames, bad and unknown ones, one sample of each sort of bad ones, unknown ids; by
+        symbol, what its book counted."""
+        books = [s for s in self._running().hub.streams.values() if isinstance(s, BookStream)]
         return {
             name: {
                 "connections": len(v.connections),
@@ -172,6 +175,8 @@ class Streamer:
                 "bad": dict(v.tally.bad),
                 "unknown": dict(v.tally.unknown),
                 "unknown_ids": dict(v.tally.unknown_ids),
+                "samples": dict(v.tally.samples),
+                "books": {s.key[1]: s.counts() for s in books if s.key[0] == name},
             }
             for name, v in self._running().venues.items()
         }

@@ -5,14 +5,15 @@ then taken from both and told apart by id, all else comes from the leader until 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 
 from streamer.ledger import Ledger
 from streamer.mailbox import Mailbox, StreamKey
-from streamer.spec import History
+from streamer.pages import lay, mark
+from streamer.spec import History, Page
 from streamer.types import Gap, Instrument, Status, Tick, Trade
 from streamer.views import Scale, scale_tick
 
@@ -128,6 +129,11 @@ class Stream:
             self._tell(gap)
         self.status(state, reason, ts)
 
+    def paused(self, reason: str, ts: int, state: str = "stale") -> None:
+        """Nothing comes for now, and if that costs anything the next page will show it: no hole is told yet."""
+        self.live = False
+        self.status(state, reason, ts)
+
     def _tell(self, tick: Tick[Any]) -> None:
         for box in self.boxes:
             box.offer(tick)
@@ -219,14 +225,15 @@ class TradeStream(Stream):
 
 
 class TradeSource(Source):
-    """Trades of one connection. `since`: the venue's time of the last trade before it came."""
+    """Trades of one connection. `since`: the venue's time of the last trade before it came. `shown`: the last page."""
 
-    __slots__ = ("since",)
+    __slots__ = ("shown", "since")
     stream: TradeStream
 
     def __init__(self, stream: TradeStream) -> None:
         super().__init__(stream)
         self.since = stream.last_event
+        self.shown: Sequence[Trade[Any]] | None = None
 
     def tick(self, tick: Any) -> Need | None:
         """Take a trade."""
@@ -266,3 +273,25 @@ class TradeSource(Source):
             for trade in sorted(newer, key=lambda t: t.ts_event or 0):
                 self.tick(trade)
         return None
+
+    def page(self, page: Page[Any]) -> Need | None:
+        """The venue's latest trades, oldest first: those that the pages before did not show. The first page is history."""
+        before, now = self.shown, page.trades
+        self.subscribed = True
+        if before is None:
+            self.shown = now
+            return None
+        laid = lay([mark(t) for t in before], [mark(t) for t in now])
+        if laid.late or (not laid.meet and _older(now[-1], before[-1])):
+            return None
+        if not laid.meet and not page.complete:
+            ts = now[0].ts_recv
+            self.gap(Gap(*self.stream.key[:2], None, ts, "trade", "poll", before[-1].ts_recv, ts, None, None, "none"))
+        self.shown = now
+        for i in laid.new:
+            self.tick(now[i])
+        return None
+
+
+def _older(one: Trade[Any], other: Trade[Any]) -> bool:
+    return one.ts_event is not None and other.ts_event is not None and one.ts_event < other.ts_event

@@ -6,11 +6,19 @@ No I/O and no clock: times come with the ticks. There is one `Sync` per (connect
 comes by REST (or on request) holds deltas, bounded; one whose snapshot comes in the stream drops them. A snapshot older than the
 first held delta is refused, what is held is kept, and another is asked for. A snapshot is asked for once: `asked` stays set until
 the book is live (no resubscription storms).
+
+A snapshot of the best n levels (`reach`) leaves the rest unknown, so the book ends where it ended. When a side runs `thin` another is asked
+for, and the book stays live meanwhile: the deltas since the asking are applied, and held for the new one as well.
+
+A venue that `repeats` its snapshots sends them unasked, again and again, and late: every one replaces the book, and the deltas after it,
+which were kept, are applied to it once more.
 """
 
 from collections.abc import Sequence
-from itertools import dropwhile
+from itertools import chain, dropwhile
 from typing import Generic, Literal, TypeAlias
+
+from msgspec.structs import replace
 
 from streamer.book import BadLevel, Book
 from streamer.checksum import Crc32
@@ -30,8 +38,8 @@ class Sync(Generic[N]):
     """Keeps `book` of `instrument`. `live` tells whether it is known to be right; `stale_reason` why not."""
 
     __slots__ = (
-        "_crossed_since", "_floor", "_fresh", "_held_levels", "applied", "asked", "book", "checksum", "cut", "depth", "dropped", "grace",
-        "held", "hold", "instrument", "live", "refused", "rule", "stale_reason", "ts_recv",
+        "_crossed_since", "_floor", "_fresh", "_held_levels", "applied", "asked", "book", "checksum", "cut", "depth", "dropped", "edges",
+        "grace", "held", "hold", "instrument", "live", "reach", "refused", "repeats", "rule", "stale_reason", "summed", "ts_recv",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +50,8 @@ class Sync(Generic[N]):
         hold: bool = False,
         checksum: Crc32 | None = None,
         depth: int | None = None,
+        reach: int | None = None,
+        repeats: bool = False,
         grace: int = CROSSED_GRACE_NS,
     ) -> None:
         self.instrument = instrument
@@ -49,7 +59,10 @@ class Sync(Generic[N]):
         self.hold = hold
         self.checksum = checksum
         self.depth = depth
-        self.cut: tuple[Sequence[N], Sequence[N]] = ((), ())  # (bid, ask) prices that the last delta pushed out of `depth`
+        self.reach = reach
+        self.repeats = repeats
+        self.edges: tuple[N | None, N | None] = (None, None)  # the worst (bid, ask) price known; None: the whole side is
+        self.cut: tuple[Sequence[N], Sequence[N]] = ((), ())  # (bid, ask) prices that the last delta pushed out, or brought from outside
         self.grace = grace
         self.book: Book[N] = Book()
         self.held: list[BookDelta[N]] = []
@@ -57,11 +70,21 @@ class Sync(Generic[N]):
         self.asked = False
         self.stale_reason: str | None = "waiting"
         self.ts_recv = 0
-        self.applied = self.dropped = self.refused = 0
+        self.applied = self.dropped = self.refused = self.summed = 0
         self._fresh = True
         self._crossed_since: int | None = None
         self._floor: int | None = None  # the book was known to be this far; a snapshot from before it is old news
         self._held_levels = 0
+
+    @property
+    def thin(self) -> bool:
+        """Is so little left of what the snapshot reached that another is due?"""
+        return self.reach is not None and not self.repeats and self._left() < self.reach // 2
+
+    @property
+    def renewing(self) -> bool:
+        """Is it live, and another snapshot was asked for?"""
+        return self.live and self.asked and self.reach is not None
 
     def delta(self, tick: BookDelta[N], checksum: int | None = None) -> Taken:
         """Take a delta and say what became of it.
@@ -88,6 +111,10 @@ class Sync(Generic[N]):
             book.seq = tick.last
         if self.depth is not None:
             self.cut = book.truncate(self.depth)
+        elif self.reach is not None:
+            self.cut = book.bids.bound(self.edges[0]), book.asks.bound(self.edges[1])
+            if self.repeats:
+                self._narrow(self.reach)
         self._fresh = False
         self.applied += 1
         self.ts_recv = tick.ts_recv
@@ -97,28 +124,34 @@ class Sync(Generic[N]):
         if checksum is not None and not self._sums_to(checksum):
             self._fall("checksum", tick)
             return "stale"
+        if self.reach is not None and self._left() < self.reach // 10:
+            self._fall("thin", tick)
+            return "stale"
+        if self.renewing or self.repeats:
+            self._keep(tick)
         return "applied"
 
     def snapshot(self, tick: BookSnapshot[N], checksum: int | None = None) -> Sequence[BookSnapshot[N] | BookDelta[N]]:
         """Take a snapshot. The answer is what to publish: nothing when it was refused (if the book still waits, `asked` is then False: ask
         again), or the snapshot and the held deltas that follow it. Those that follow may bring the book down again: look at `live`."""
-        if self.live and self.hold and tick.seq is not None and self.book.seq is not None and tick.seq < self.book.seq:
+        late = self.live and self.hold and tick.seq is not None and self.book.seq is not None and tick.seq < self.book.seq
+        if late and not (self.repeats or (self.renewing and self.held)):
             self.refused += 1  # an answer that came late: the book is ahead of it
             return ()
         held = list(dropwhile(lambda d: self._contained(tick.seq, d), self.held))
         old = self._floor is not None and tick.seq is not None and tick.seq < self._floor
         if old or (held and self.rule(tick.seq, held[0], True) is not APPLY):
             self.refused += 1
-            self.asked = False
+            self.asked = self.renewing
             return ()
         self.asked = False
-        if self.live and self.hold:
+        if self.live and self.hold and not self.repeats:
             self._floor = self.book.seq
         reason = self._become(tick, checksum)
         if reason is not None:  # it was this snapshot that was bad: what is held is kept
             self.live, self.stale_reason, self._crossed_since = False, reason, None
             return ()
-        self.held, self._held_levels, self._floor = [], 0, None
+        self.held, self._held_levels, self._floor = [], 0, tick.seq if self.repeats else None
         out: list[BookSnapshot[N] | BookDelta[N]] = [tick]
         for i, delta in enumerate(held):
             answer = self.delta(delta)
@@ -128,7 +161,13 @@ class Sync(Generic[N]):
                 for later in held[i + 1 :]:
                     self._keep(later)
                 break
-        return out
+        return [self._outcome(tick, held)] if self.repeats else out
+
+    def _outcome(self, tick: BookSnapshot[N], held: Sequence[BookDelta[N]]) -> BookSnapshot[N]:
+        """What a repeated snapshot comes to, in one: the deltas after it were told already, when the book was live."""
+        self.ts_recv = tick.ts_recv
+        event = held[-1].ts_event if held else tick.ts_event
+        return replace(tick, bids=self.book.bids.top(), asks=self.book.asks.top(), seq=self.book.seq, ts_event=event)
 
     def _become(self, tick: BookSnapshot[N], checksum: int | None) -> str | None:
         """Take over a snapshot. Why it cannot be trusted, or None: the book is live."""
@@ -139,6 +178,12 @@ class Sync(Generic[N]):
             return "bad_level"
         if self.depth is not None:
             book.truncate(self.depth)
+        if self.reach is not None:
+            bids, asks = book.bids.prices, book.asks.prices
+            whole = len(tick.bids) < self.reach, len(tick.asks) < self.reach
+            self.edges = None if whole[0] or not bids else bids[0], None if whole[1] or not asks else asks[-1]
+            if self.repeats:
+                self._narrow(self.reach)
         if self._crossed_too_long(tick.ts_recv):
             return "crossed"
         if checksum is not None and not self._sums_to(checksum):
@@ -169,7 +214,9 @@ class Sync(Generic[N]):
 
     def _fall(self, reason: str, tick: BookDelta[N] | None = None) -> None:
         """Wait from here on. The delta that brought the book down is held: a snapshot from before it must not pass as the newest."""
-        if self.live:
+        if self.repeats and self.live:
+            self._floor = self.book.seq
+        if self.live and not self.renewing:  # else another snapshot is on its way already
             self.asked = False
         self.live = False
         self.stale_reason = reason
@@ -178,8 +225,24 @@ class Sync(Generic[N]):
         if self.hold and tick is not None:
             self._keep(tick)
 
+    def _narrow(self, reach: int) -> None:
+        """The venue tells only of the best `reach` levels as they are now: what is pushed out of them is known no more."""
+        book, before = self.book, self.cut
+        cut = book.truncate(reach)
+        if cut[0] or cut[1]:
+            self.cut = list(chain(before[0], cut[0])), list(chain(before[1], cut[1]))
+            self.edges = book.bids.prices[0] if cut[0] else self.edges[0], book.asks.prices[-1] if cut[1] else self.edges[1]
+
+    def _left(self) -> int:
+        """Levels of the side of which least is known."""
+        sides = zip((self.book.bids, self.book.asks), self.edges, strict=True)
+        return min((len(side.prices) for side, edge in sides if edge is not None), default=MAX_HELD)
+
     def _sums_to(self, checksum: int) -> bool:
-        return self.checksum is None or self.checksum(self.book, self.instrument) == checksum
+        if self.checksum is None:
+            return True
+        self.summed += 1
+        return self.checksum(self.book, self.instrument) == checksum
 
     def _crossed_too_long(self, ts: int) -> bool:
         bids, asks = self.book.bids.prices, self.book.asks.prices
@@ -210,6 +273,8 @@ class Sync(Generic[N]):
         held.append(tick)
         self._held_levels += len(tick.bids) + len(tick.asks)
         if (len(held) > MAX_HELD or self._held_levels > MAX_HELD_LEVELS) and len(held) > 1:
+            if self.repeats:
+                self._floor = held[len(held) // 2 - 1].last
             del held[: len(held) // 2]  # a snapshot made by now has them; one from before is refused
             self._held_levels = sum(len(d.bids) + len(d.asks) for d in held)
         return "held"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECONDS: Final = len("2026-01-01T09:30:59.123456Z")
+USUAL: Final = len("2026-01-01T09:30:59.123Z"), len("2026-01-01T09:30:59.123456Z")
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))",
     re.ASCII,
@@ -17,7 +17,7 @@ def rfc3339(text: str) -> int:
 
     A time without zone is refused: it would have to be guessed. Raises `ValueError`.
     """
-    if len(text) == MICROSECONDS and text[-1] == "Z":
+    if len(text) in USUAL and text[-1] == "Z" and text[7] == "-":
         try:  # 0.2 us; the regular expression takes 1.8 us
             since = datetime.fromisoformat(text) - EPOCH
         except ValueError:

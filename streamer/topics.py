@@ -3,6 +3,7 @@
 from typing import Any
 
 from streamer.mailbox import StreamKey
+from streamer.spec import Poll
 
 RETRY_REJECTED_S = 300.0
 
@@ -10,17 +11,19 @@ RETRY_REJECTED_S = 300.0
 class Topic:
     """`text` is what the feed's commands name; `streams` those it feeds; the rest is its state on the connection that carries it.
 
-    `since`: when it was last subscribed on the wire (monotonic seconds), None while the command waits for its turn. `heard`: ticks that its
-    streams had brought by then. `resent`: asked for twice. `renewed`: a connection was already replaced for its sake, in vain so far.
+    `poll`: it is asked for over REST, and `text` is its url. `since`: when it was last subscribed on the wire (monotonic seconds), None
+    while the command waits for its turn. `heard`: ticks that its streams had brought by then. `resent`: asked for twice. `renewed`: a
+    connection was already replaced for its sake, in vain so far.
     """
 
-    __slots__ = ("acked", "connection", "depth", "fatal", "heard", "market", "rejected", "renewed", "resent", "retry_at", "since",
+    __slots__ = ("acked", "connection", "depth", "fatal", "heard", "market", "poll", "rejected", "renewed", "resent", "retry_at", "since",
                  "streams", "text")  # fmt: skip
 
-    def __init__(self, market: str, text: str, depth: int | None) -> None:
+    def __init__(self, market: str, text: str, depth: int | None, poll: Poll | None = None) -> None:
         self.market = market
         self.text = text
         self.depth = depth
+        self.poll = poll
         self.streams: dict[StreamKey, Any] = {}
         self.connection: Any = None
         self.renewed = False

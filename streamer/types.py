@@ -163,8 +163,8 @@ class Greeks(Tick[N], frozen=True, gc=False, tag="greeks"):
 class Gap(Tick[N], frozen=True, gc=False, tag="gap"):
     """Something is known to be missing from `channel` between `ts_from` and `ts_to` (ns).
 
-    `cause`: disconnect, sequence, checksum, crossed, stall, overflow, bad_frame. `count`: ticks lost, if that is known.
-    `recovered`: how it was made good (`snapshot`) or None. `proof`: what showed it (`sequence`, `checksum`, `count`, `none`).
+    `cause`: disconnect, sequence, checksum, crossed, stall, overflow, bad_frame, poll. `count`: ticks lost, if that is known.
+    `recovered`: how it was made good (`snapshot`) or None. `proof`: what showed it (`sequence`, `checksum`, `ids`, `count`, `none`).
     """
 
     channel: str
@@ -188,8 +188,9 @@ class Instrument(Tick[N], frozen=True, gc=False, tag="instrument"):
     """What is traded. Steps, contract size and strike are exact Decimals in both number modes.
 
     `id` is the venue's own name. `kind`: spot, swap, future or option. `size_unit` is what a tick's sizes count when
-    ``sizes="base"``: `base`, or `contracts` where a conversion would need a price (inverse contracts). `contract_size` is the
-    amount of base (linear) or quote (inverse) currency of one contract; None for spot. `expiry` in ns.
+    ``sizes="base"``: `base`, or `contracts` where a conversion would need a price (inverse contracts, quantos). `contract_size` is the
+    amount of base (linear) or quote (inverse) currency of one contract, of quantos that of the settle currency for a unit of price; None
+    for spot, unless sizes are in contracts there too. `expiry` in ns.
     """
 
     id: str

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from streamer.book_stream import BookStream
 from streamer.catalog import Cache
 from streamer.connection import Connection
-from streamer.errors import UnknownSymbol
+from streamer.decode import HANDLER_ERRORS
+from streamer.errors import IoFailure, UnknownSymbol
 from streamer.gates import Gates
 from streamer.hub import Hub
 from streamer.io import Io
 from streamer.line import Numbers, Tally, proof_of, sync_of
 from streamer.listing import Listing
 from streamer.mailbox import Mailbox, StreamKey
+from streamer.poller import Poller
 from streamer.snapshots import Snapshots
 from streamer.spec import BookMethod, Endpoint, Feed, Symbols
 from streamer.streams import Stream
@@ -58,6 +60,7 @@ class Venue:
         self.feeding: dict[StreamKey, Topic] = {}
         self.connections: list[Connection] = []
         self.leaving: list[Connection] = []
+        self.pollers: dict[str, Poller] = {}
         self.boxes: dict[Mailbox, int] = {}
         self._spawn = spawn
         self._names = 0
@@ -116,7 +119,7 @@ class Venue:
             return
         if isinstance(stream, BookStream):
             stream.proof = proof_of(self.method(stream))
-        topic = self.topics.get((planned.market, planned.text)) or Topic(planned.market, planned.text, planned.depth)
+        topic = self.topics.get((planned.market, planned.text)) or Topic(*astuple(planned))
         old = self.feeding.get(stream.key)
         if old is topic or (old is not None and (old.depth or 0) >= (topic.depth or 0)):
             return
@@ -126,7 +129,7 @@ class Venue:
         self.feeding[stream.key] = topic
         if topic.connection is None:
             self.topics[topic.market, topic.text] = topic
-            topic.connection = self._room(topic.market)
+            topic.connection = self._room(topic.market) if topic.poll is None else self._poller(topic.market)
             topic.connection.add(topic)
         else:
             topic.connection.extend(topic, stream)
@@ -154,7 +157,7 @@ class Venue:
 
     def _starve(self, topic: Topic, stream: Stream) -> None:
         del topic.streams[stream.key], self.feeding[stream.key]
-        connection: Connection = topic.connection
+        connection: Connection | Poller = topic.connection
         self.hub.uncarry(connection.carrier, stream, self.io.now())
         if not topic.streams:
             del self.topics[topic.market, topic.text]
@@ -169,6 +172,12 @@ class Venue:
         most = self.feed.limits.topics_per_line
         found = next((c for c in self.connections if c.market == market and len(c.topics) < most), None)
         return found or self._connect(market)
+
+    def _poller(self, market: str) -> Poller:
+        found = self.pollers.get(market)
+        if found is None:
+            found = self.pollers[market] = Poller(self, market, f"{self.feed.name}/{market} polls")
+        return found
 
     def _connect(self, market: str) -> Connection:
         self._names += 1
@@ -191,7 +200,10 @@ class Venue:
         async def fetch(method: str, url: str) -> bytes:
             return await self.gates.fetch(method, url if base is None else rebase(url, base))
 
-        return rebase_endpoint(await endpoint(fetch), base)
+        try:
+            return rebase_endpoint(await endpoint(fetch), base)
+        except HANDLER_ERRORS as e:
+            raise IoFailure(f"{self.feed.name}: the answer does not tell where to connect: {type(e).__name__}: {e}", "bad_answer") from None
 
     def method(self, stream: Stream) -> BookMethod:
         """How the book of this stream is kept right."""
@@ -234,4 +246,5 @@ class Venue:
 
     async def close(self) -> None:
         """End every connection."""
-        await asyncio.gather(*(c.retire() for c in (*self.connections, *self.leaving)))
+        carriers: list[Connection | Poller] = [*self.connections, *self.leaving, *self.pollers.values()]
+        await asyncio.gather(*(c.retire() for c in carriers))

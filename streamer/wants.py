@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from streamer.errors import UnsupportedKind, UsageError
-from streamer.spec import Feed, fill
+from streamer.spec import Feed, Poll, fill
 from streamer.types import Instrument, Kind
 
 
@@ -18,11 +18,15 @@ class Want(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """The topic that feeds it: `text` in the venue's words, on the connections of `market`; `depth` is the one subscribed."""
+    """The topic that feeds it: `text` in the venue's words, on the connections of `market`; `depth` is the one subscribed.
+
+    `poll`: it is asked for over REST, and `text` is its url.
+    """
 
     market: str
     text: str
     depth: int | None
+    poll: Poll | None = None
 
 
 def plan(feed: Feed, instrument: Instrument, want: Want) -> Plan | None:
@@ -34,11 +38,10 @@ def plan(feed: Feed, instrument: Instrument, want: Want) -> Plan | None:
             return None
         has = ", ".join(k for k in feed.kinds() if (feed.market_of(instrument, k), k) in feed.topics)
         raise UnsupportedKind(f"{feed.name} has no {want.kind} for {want.symbol}; it has {has}")
-    if not isinstance(template, str):
-        raise UnsupportedKind(f"{feed.name} serves {want.kind} only by REST, which is not built yet")
+    poll = template if isinstance(template, Poll) else None
     interval = _interval(feed, want.interval) if want.kind == "candle" else ""
     depth = _depth(feed, market, want.depth) if want.kind == "book" else None
-    return Plan(market, fill(template, instrument, interval, depth), depth)
+    return Plan(market, fill(template if isinstance(template, str) else template.url, instrument, interval, depth), depth, poll)
 
 
 def _interval(feed: Feed, asked: str) -> str:

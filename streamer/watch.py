@@ -148,8 +148,8 @@ class Watch:
             self._connection.resubscribe(topic)
 
     def _spoken(self, source: Any) -> int:
-        """Ticks that it brought; of a book only the changes, because each resubscription brings a snapshot."""
-        if isinstance(source, BookSource) and not isinstance(self._venue.method(source.stream), FullRefresh):
+        """Ticks that it brought; of a book that gets its snapshots only when asked, the changes."""
+        if isinstance(source, BookSource) and not isinstance(self._venue.method(source.stream), FullRefresh) and not source.sync.repeats:
             return source.sync.applied
         count: int = source.count
         return count

@@ -21,6 +21,7 @@ PROOF = {
     "sequence": "every lost delta",
     "checksum": "a lost delta once the checksum of the top {depth} levels differs; deeper ones only when they rise into them",
     "refresh": "nothing to lose: every message is the whole book",
+    "ids": "a lost insertion or deletion, once that level is told of again; a lost change of size is not noticed",
     "none": "nothing: a lost delta is not noticed",
 }
 
@@ -48,9 +49,10 @@ def book_row(method: BookMethod) -> str:
         return f"{'REST snapshot' if isinstance(method, FromRest) else 'snapshot on request'}, rule `{method.rule.__name__}`"
     if isinstance(method, FromStream):
         numbered = f"rule `{method.rule.__name__}`" if method.rule is not unnumbered else ""
+        counted = "all messages of the connection counted" if method.line_counted else ""
         summed = f"CRC32 of {method.checksum.depth} levels" if method.checksum is not None else ""
         depths = f"depths {', '.join(map(str, method.depths))}" if method.depths else ""
-        return ", ".join(x for x in ("snapshot in the stream", numbered, summed, depths) if x)
+        return ", ".join(x for x in ("snapshot in the stream", numbered, counted, summed, depths) if x)
     return "every message is the whole book"
 
 
@@ -82,7 +84,8 @@ def book_rows(exchange: str, feed: Feed) -> Iterator[str]:
     outcomes = Counter(o for p in sessions.paths() if p.parent.name == exchange for _, _, o in sessions.drill(p))
     for market, method in feed.book.items():
         depth = method.checksum.depth if isinstance(method, FromStream) and method.checksum is not None else ""
-        shows = PROOF[proof_of(method)].format(depth=depth)
+        counted = isinstance(method, FromStream) and method.line_counted
+        shows = PROOF["sequence" if counted else proof_of(method)].format(depth=depth)
         counts = " | ".join(str(outcomes[o]) for o in ("stale", "equal", "last", "unproved"))
         yield f"| {exchange} {market} | {book_row(method)} | {shows} | {outcomes.total()} | {counts} |"
 

@@ -17,7 +17,7 @@ from streamer.book_stream import BookSource, BookStream
 from streamer.encode import encode
 from streamer.recording import Line, read
 from streamer.replay import Replayer, Summary
-from streamer.spec import Feed
+from streamer.spec import Feed, Poll
 from streamer.types import BookDelta, BookSnapshot, BookStale, Tick
 
 ROOT = Path(__file__).parent / "exchanges"
@@ -61,6 +61,14 @@ def commands(path: Path) -> list[dict[str, Any]]:
     """The `out` lines with what we noted beside them."""
     rows = [orjson.loads(row) for row in path.read_bytes().splitlines()]
     return [row for row in rows if row["dir"] == "out"]
+
+
+def answers(path: Path) -> list[Line]:
+    """The REST answers that are those of polled topics."""
+    feed_ = feed(path)
+    names = {poll.url.partition("{")[0] for poll in feed_.topics.values() if isinstance(poll, Poll)}
+    http = [line for line in lines(path) if line.dir == "http" and line.status == 200]
+    return [line for line in http if any((line.url or "").startswith(name) for name in names)]
 
 
 def books(replayer: Replayer) -> dict[str, tuple[list[Any], list[Any]]]:
@@ -126,7 +134,7 @@ def _left_out(path: Path, all_lines: tuple[Line, ...], i: int, symbol: str, plai
         return "stale"
     stream = plain.hub.book(path.parent.name, symbol)
     source = stream.leader if stream is not None else None
-    if stream is None or not isinstance(source, BookSource) or stream.proof in ("none", "refresh"):
+    if stream is None or not isinstance(source, BookSource) or stream.proof in ("none", "ids", "refresh"):
         return "unproved"
     checksum = source.sync.checksum
     if stream.proof != "checksum" or checksum is None or symbol not in books(replayer):

@@ -36,12 +36,14 @@ LAYERS = {
     "words": Layer("types errors times symbols rules version"),
     "books": Layer("book checksum sync", "words"),
     "spec": Layer("frames spec decode channels declaration urls", "words books"),
+    # protocols of which the packets are read by a library
+    "socketio": Layer("socketio", "words spec", "engineio socketio"),
     # meaning and facts: pure, and nothing but these parts
-    "normalizers": Layer("normalizers.", "words spec"),
-    "feeds": Layer("feeds.", "words books spec normalizers"),
+    "normalizers": Layer("normalizers.", "words spec socketio"),
+    "feeds": Layer("feeds.", "words books spec socketio normalizers"),
     "registry": Layer("registry", "words spec"),
     # the hub knows no feed, engine or socket
-    "hub": Layer("ledger mailbox conflate dropping policies views streams book_stream hub", "words books spec"),
+    "hub": Layer("ledger mailbox conflate dropping pages policies views streams book_stream hub", "words books spec"),
     "subscription": Layer("subscription", "words hub", "asyncio inspect weakref"),
     "text": Layer("encode output", "words books"),
     "recording": Layer("recording", "words", "threading"),
@@ -56,11 +58,13 @@ LAYERS = {
         "words books spec registry hub io", "asyncio",
     ),
     "facade": Layer("streamer", "words hub subscription engine io recording transport", "asyncio concurrent threading queue platformdirs"),
-    "replay": Layer("recorded replay", "words books spec registry hub recording engine", "time"),
+    # does an exchange do what is declared of it? seen as any subscriber sees it
+    "probe": Layer("verdict doubts probe", "words spec registry facade", "asyncio statistics"),
+    "replay": Layer("recorded recorded_polls replay", "words books spec registry hub recording engine", "time"),
     # programs: a server of its own, and the command
     "sim": Layer("sim sim.", "words books spec text recording normalizers registry engine replay", "asyncio aiohttp time struct hashlib"),
     "cli": Layer(
-        "__main__ cli cli.", "words spec text hub subscription recording registry facade replay sim",
+        "__main__ cli cli.", "words spec text hub subscription recording registry facade probe replay sim",
         "asyncio threading queue select signal time traceback uvloop click rich",
     ),
     "package": Layer("__init__", "words hub subscription facade"),

@@ -8,11 +8,11 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.channels import FRAME_COST, HELD_BYTES, forget, in_line, learn, numbered, shape
+from streamer.channels import FRAME_COST, HELD_BYTES, counted_trade, forget, in_line, learn, numbered, shape
 from streamer.decode import HANDLER_ERRORS, after, keyed
 from streamer.errors import BadFrame
 from streamer.spec import Ack, Ctx, Restart, Symbols, Unknown, on
-from streamer.types import Instrument, MarkPrice, N, Ticker
+from streamer.types import Gap, Instrument, MarkPrice, N, Ticker, Trade
 from tests.venues import TOY, CandleMsg, TickerMsg, Toy, TradeMsg, candle, ticker, trade
 from tests.venues import other as toy_other
 from tests.world import streaming, virtual
@@ -121,7 +121,6 @@ def test_what_no_shape_stands_for_is_unknown_and_what_does_not_decode_is_bad() -
         (b"[17,[1,]", "json"),
         (b"[17,[1],1]x", "json"),
         (b"[", "json"),
-        (b'["error",1]', "shape"),
     ):
         with pytest.raises(BadFrame) as e:
             wire(bad)
@@ -262,3 +261,19 @@ async def test_a_topic_that_is_not_wanted_any_more_when_its_name_comes_is_unsubs
         await asyncio.sleep(1)
         assert venue.wire.topics == {"ticker.CB"}
         assert len(venue.wires) == 1
+
+
+def test_lost_trades_are_counted() -> None:
+    """By instrument, and on one connection; what comes late or again is let through, and is no hole."""
+
+    def at(symbol: str, n: int) -> Any:
+        ctx.ts_recv += 1
+        return counted_trade(ctx, n, Trade("x", symbol, None, ctx.ts_recv, 1.0, 1.0, None, str(n)))
+
+    ctx: Ctx[float] = Ctx("x", "m", Symbols(), float)
+    assert [at("A/B", n).id for n in (7, 8, 8, 7, 9)] == ["7", "8", "8", "7", "9"]
+    assert at("C/D", 1000).id == "1000"
+    gap, trade = at("A/B", 13)
+    assert gap == Gap("x", "A/B", None, 7, "trade", "sequence", 5, 7, 3, None, "sequence")
+    assert trade.id == "13"
+    assert at("A/B", 14).id == "14"

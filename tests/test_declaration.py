@@ -6,12 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from feeds.binance import FEED
-from normalizers.binance import BOOK_REST
+from normalizers.binance import BOOK_REST, INSTRUMENTS
 from streamer.checksum import Crc32, shortest
 from streamer.declaration import FIELDS, check, proof, prove
 from streamer.errors import BadFeed
-from streamer.rules import chained, overlap, unnumbered
-from streamer.spec import FromRest, FromStream, FullRefresh, Instruments, Limits, Ping, Poll, fill
+from streamer.rules import chained, overlap, rising, unnumbered
+from streamer.spec import UNHEARD, FromRest, FromStream, FullRefresh, Instruments, Limits, Ping, Poll, fill, unspoken
 from streamer.types import Instrument
 
 SPOT = FEED.book["spot"]
@@ -23,6 +23,8 @@ def topics(**templates: Any) -> dict[str, Any]:
     return {"topics": {**FEED.topics} | {("spot", kind): template for kind, template in templates.items()}}
 
 
+POLL = Poll(1.0, "https://a.b/{id}", BOOK_REST)
+SILENT: dict[str, Any] = {"subscribe": unspoken, "unsubscribe": unspoken, "normalize": UNHEARD}
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"name": "other"}, "name is 'other' but it was loaded as 'binance'"),
     ({"endpoints": {}}, "endpoints is empty"),
@@ -42,6 +44,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"book": {}}, r"topics\['spot', 'book'\]: no book method for that market; give book\['spot'\]"),
     ({"book": {"spot": SPOT, "swap": FullRefresh()}}, r"book\['swap'\]: topics has no \('swap', 'book'\)"),
     ({"book": {"spot": FromRest("https://a.b/{pair}", BOOK_REST, overlap)}}, r"book\['spot'\].url: \{pair\} in"),
+    ({"book": {"spot": FromStream(rising, reach=200)}}, r"book\['spot'\].reach is for snapshots that come again by themselves"),
     ({"book": {"spot": FullRefresh(depths=(20, 5))}}, r"book\['spot'\].depths is \[20, 5\]; write them ascending"),
     ({"limits": Limits(connects=(0, 1.0))}, r"limits.connects is \(0, 1.0\); it is \(how many, per how many seconds\)"),
     ({"limits": Limits(topics_per_command=0)}, "limits.topics_per_command must be at least 1"),
@@ -49,6 +52,11 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"ping": Ping(-1.0)}, "ping.every is -1.0"),
     (topics(ticker=Poll(0.0, "https://a.b/{id}", BOOK_REST)), r"topics\['spot', 'ticker'\].every is 0.0"),
     (topics(ticker=Poll(1.0, "https://a.b/{pair}", BOOK_REST)), r"topics\['spot', 'ticker'\]: \{pair\} in"),
+    (topics(ticker=Poll(1.0, "wss://a.b/{id}", BOOK_REST)), r"topics\['spot', 'ticker'\]: the url of a Poll is 'wss://a.b/\{id\}'"),
+    (topics(ticker=POLL, mark=Poll(1.0, POLL.url, INSTRUMENTS)), r"topics\['spot', 'mark'\]: another kind asks for .*; give both the same"),
+    (topics(ticker=POLL, mark=Poll(2.0, POLL.url, BOOK_REST)), r"topics\['spot', 'mark'\]: another kind asks for .*; give both the same"),
+    ({"subscribe": unspoken}, r"topics\['spot', 'trade'\] is no Poll: give subscribe=, unsubscribe= and normalize="),
+    ({"normalize": UNHEARD}, r"topics\['spot', 'trade'\] is no Poll: give subscribe="),
 ]
 
 
@@ -70,7 +78,8 @@ def test_what_is_no_feed_is_refused() -> None:
         topics(trade='{{"channel":"trade","id":"{id}"}}'),
         {"intervals": {"1m": "60"}} | topics(candle="{lower}@kline"),
         {"book": {"spot": FullRefresh(depths=(5, 20))}} | topics(book="{lower}@depth{depth}"),
-        {"endpoints": {"spot": ""}, "topics": {("spot", "trade"): Poll(1.0, "https://a.b/{id}", BOOK_REST)}, "book": {}},
+        topics(ticker=POLL, mark=POLL),
+        {"endpoints": {"spot": ""}, "topics": {("spot", "trade"): POLL, ("spot", "mark"): POLL}, "book": {}} | SILENT,
     ],
 )
 def test_what_is_sound_passes(change: dict[str, Any]) -> None:
@@ -83,7 +92,8 @@ def test_what_each_book_method_proves() -> None:
     assert prove(FromStream(chained)) == "sequence"
     assert prove(FromStream(unnumbered, crc)) == "checksum"
     assert prove(FromStream(chained, crc)) == "sequence+checksum"
-    assert prove(FromStream(unnumbered)) == "none"
+    assert prove(FromStream(unnumbered)) == prove(FromStream(rising, repeats=True)) == "none"
+    assert prove(FromStream(by_id=True)) == "ids"
     assert prove(FromRest("https://a.b", BOOK_REST, overlap)) == "sequence"
     assert prove(FromRest("https://a.b", BOOK_REST, unnumbered)) == "none"
     assert prove(FullRefresh()) == "full refresh"

@@ -206,7 +206,7 @@ def test_decimals_are_checked_wherever_they_are(bad: str) -> None:
     tick: Any = Trade("x", "A/B", None, 0, number, one)
     book: Any = BookDelta("x", "A/B", None, 0, [(one, one)], [(one, number)])
     step = Instrument("x", "A/B", None, 0, "AB", "A", "B", price_step=number)
-    for answer in (tick, book, Checked("A/B", 1, book), History([tick]), Page([tick]), step):
+    for answer in (tick, book, Checked("A/B", 1, book), History([tick]), Page("A/B", [tick]), step):
         with pytest.raises(BadNumber):
             check_decimals([Ack("x"), answer])
     check_decimals([Ack("x"), Checked("A/B", 1), Trade("x", "A/B", None, 0, Decimal("1E+30"), Decimal("1E-60"))])

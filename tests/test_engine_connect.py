@@ -3,10 +3,12 @@
 import asyncio
 from itertools import pairwise
 
+import orjson
 import pytest
 from msgspec.structs import replace
 
 from streamer.errors import NotReady
+from streamer.spec import Endpoint
 from streamer.types import BookStale, Gap, Status, Trade
 from tests.venues import TOY, Binance, Toy, command
 from tests.world import Wire, clock, most_in, only, streaming, virtual, virtual_logging
@@ -242,3 +244,19 @@ async def test_a_frame_that_breaks_our_own_code_costs_that_session_only():
         venue.delta("AB")
         assert s.book("toy:A/B").best_bid is not None
         assert len(venue.wires) == 2
+
+
+@virtual
+async def test_an_answer_that_does_not_tell_where_to_connect_is_asked_for_again():
+    venue = Toy()
+    answers = ['{"code":"500000"}', "<html>", '["wss://toy.test/pub"]']
+    venue.rest = lambda path: venue.listed if "instruments" in path else None
+
+    async def endpoint(fetch):
+        return Endpoint(orjson.loads(answers.pop(0) if len(answers) > 1 else answers[0])[0])
+
+    venue.feed = replace(venue.feed, endpoints={**venue.feed.endpoints, "pub": endpoint})
+    async with streaming(venue) as s:
+        sub = s.subscribe("toy:A/B")
+        await s.ready(sub, 10)
+        assert [(t.state, t.reason) for t in only(sub.take(), Status)] == [("down", "bad_answer"), ("live", None)]

@@ -99,6 +99,22 @@ async def test_the_old_line_stays_until_every_book_of_the_new_one_is_whole():
 
 
 @virtual
+async def test_when_the_old_line_breaks_before_the_new_one_is_subscribed_that_is_told_at_once():
+    venue = Toy()
+    async with streaming(venue) as s:
+        sub = s.subscribe("toy:A/B", kinds=BOTH)
+        await s.ready(sub)
+        await asyncio.sleep(61)
+        sub.take()
+        venue.mute |= {"trade.AB", "book.AB"}
+        venue.wire.push({"restart": True})
+        await asyncio.sleep(1)
+        venue.wires[0].drop()
+        await asyncio.sleep(0.01)
+        assert [type(t) for t in sub.take()] == [Gap, Status, BookStale]
+
+
+@virtual
 async def test_a_venue_that_asks_every_new_connection_to_leave_is_not_obeyed_for_ever():
     class Restless(Toy):
         def heard(self, wire, message):

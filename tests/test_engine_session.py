@@ -98,11 +98,26 @@ async def test_what_comes_before_the_connect_returns_is_not_lost():
         def accepted(self, wire: Wire) -> None:
             if len(self.wires) == 1:
                 wire.push({"restart": False})
+            else:
+                wire.push({"say": "pong"})
 
     venue = Eager()
     async with streaming(venue) as s:
-        await s.ready(s.subscribe("toy:A/B"))
+        sub = s.subscribe("toy:A/B")
+        await s.ready(sub)
         assert len(venue.wires) == 2
+        assert venue.commands()[0] == "pong"
+
+
+@virtual
+async def test_a_token_is_fetched_below_the_url_that_the_user_gave():
+    venue = Tokens(endpoints={"pub": token, "biz": "wss://toy.test/biz"})
+    venue.hosts = ("toy.test", "127.0.0.1")
+    async with streaming(venue, urls={"toy": "ws://127.0.0.1:9/mine"}) as s:
+        sub = s.subscribe("toy:A/B")
+        await s.ready(sub)
+        assert len(venue.asked("/mine/token")) == 1
+        assert venue.wire.path == "/mine/key1"
 
 
 @virtual

@@ -82,6 +82,52 @@ async def test_a_snapshot_on_request_follows_the_deltas_that_were_held_for_it():
         assert len({m["n"] for m in venue.commands()}) == 4
 
 
+class Behind(Toy):
+    """Its answers to requests are `old` changes old, so the deltas held do not follow them."""
+
+    old = 10_000
+
+    def snapshot(self, name):
+        message = super().snapshot(name)
+        return message | {"seq": message["seq"] - self.old}
+
+
+@virtual
+async def test_snapshots_on_request_that_are_too_old_are_asked_for_again_and_never_in_a_storm():
+    venue = Behind(book=ON_REQUEST)
+    async with streaming(venue) as s:
+        sub = s.subscribe("toy:A/B", kinds=("book",))
+        for _ in range(600):
+            venue.delta("AB")
+            await asyncio.sleep(1)
+        asked = [at for w in venue.wires for at, m in w.sent if m["op"] == "snap"]
+        assert 10 < len(asked) < 60
+        assert max(sum(at <= t < at + 10 for t in asked) for at in asked) <= 9
+        assert s.book("toy:A/B") is None
+        assert len(venue.attempts) == 1
+        venue.old = 0
+        await s.ready(sub, 65)
+        assert levels(s.book("toy:A/B")) == venue.book("AB")
+
+
+@virtual
+async def test_a_book_on_request_that_falls_right_after_its_snapshot_is_asked_for_once_more():
+    venue = Toy(book=ON_REQUEST)
+    async with streaming(venue) as s:
+        sub = s.subscribe("toy:A/B", kinds=("book",))
+        await s.ready(sub)
+        for _ in range(3):
+            venue.delta("AB", lose=True)
+            venue.delta("AB")
+            assert s.book("toy:A/B") is None
+            at = clock()
+            await s.ready(sub)
+            assert clock() - at < 5
+            assert levels(s.book("toy:A/B")) == venue.book("AB")
+        await asyncio.sleep(120)
+        assert [m["op"] for m in venue.commands()] == ["sub", "snap", "snap", "snap", "snap"]
+
+
 @virtual
 async def test_a_deeper_book_takes_the_place_of_the_shallow_one_and_says_so():
     venue = Toy(book=FromStream(CHECKED.rule, depths=(10, 50, 200)))

@@ -217,6 +217,23 @@ async def test_a_refused_topic_costs_that_symbol_only_and_is_tried_again_slowly(
 
 
 @virtual
+async def test_what_an_answer_does_not_list_is_refused_at_once_if_the_venue_says_so_of_each():
+    class Lists(Toy):
+        def heard(self, wire, message):
+            for topic in {"trade.AB", "trade.CB"} & set(message["topics"]):
+                wire.push({"ack": topic})
+            wire.push({"no": message["n"], "fatal": True, "each": True})
+
+    venue = Lists(*MANY[:60])
+    async with streaming(venue) as s:
+        sub = s.subscribe(*(f"toy:{n[0]}/{n[1]}" for n in MANY[:60]), "toy:A/B", kinds=("trade",))
+        await asyncio.sleep(5)
+        told = [t.state for t in only(sub.take(), Status)]
+        assert told.count("rejected") == len(told) - told.count("live") >= 58
+        assert len(venue.commands()) == len({tuple(topics) for _, topics in ops(venue)}) <= 4
+
+
+@virtual
 async def test_a_topic_refused_for_good_is_not_tried_again():
     venue = Toy()
     venue.refused["trade.AB"] = True
@@ -242,3 +259,21 @@ async def test_what_is_not_there_is_told_by_ready_and_in_band_with_the_nearest_n
         assert [(t.state, t.channel) for t in symbol.take() + kind.take()] == [("rejected", "trade"), ("rejected", "funding")]
         assert not venue.attempts
         assert not s._running().hub.streams
+
+
+@virtual
+async def test_what_may_not_share_a_command_gets_one_each():
+    """A venue whose commands name one channel, and whose answers name the command."""
+    venue = Toy(together=lambda topic: topic.partition(".")[0])
+    venue.numbered = True
+    venue.refused = {"trade.CB": True}
+    async with streaming(venue) as s:
+        good, bad = s.subscribe("toy:A/B", "toy:D/B", kinds=BOTH), s.subscribe("toy:C/B")
+        await s.ready(good)
+        first = [set(topics) for _, topics in ops(venue)[:2]]
+        assert first == [{"trade.AB", "trade.DB", "trade.CB"}, {"book.AB", "book.DB"}]
+        assert all(len({t.partition(".")[0] for t in topics}) == 1 for _, topics in ops(venue))
+        await asyncio.sleep(5)
+        assert [t.state for t in only(bad.take(), Status)] == ["rejected"]
+        venue.trade("AB")
+        assert len(only(good.take(), Trade)) == 1

@@ -125,6 +125,18 @@ async def test_a_market_that_goes_quiet_for_the_night_costs_nobody_a_tick():
 
 
 @virtual
+async def test_silences_of_the_kind_that_a_stream_had_before_are_its_habit():
+    venue = Toy()
+    async with streaming(venue) as s:
+        sub = s.subscribe("toy:A/B")
+        await s.ready(sub)
+        for pause in (50, 140, 400, 1100):
+            await speak(venue, 20, "AB", books=False)
+            await asyncio.sleep(pause)
+        assert not only(sub.take(), Gap)
+
+
+@virtual
 async def test_heartbeats_are_no_data():
     venue = Toy()
     async with streaming(venue) as s:

@@ -8,7 +8,7 @@ from streamer.errors import SlowConsumer
 from streamer.hub import Carrier, Hub
 from streamer.mailbox import Mailbox
 from streamer.policies import mailbox
-from streamer.spec import Ack, Checked, History, Ready, Reject, Reply, Restart, Unknown
+from streamer.spec import Ack, Broken, Checked, History, Ready, Reject, Reply, Restart, Unknown
 from streamer.streams import Need, Stream
 from streamer.types import (
     KINDS,
@@ -278,6 +278,30 @@ def test_a_checksum_alone_is_routed_to_its_book() -> None:
     desk.source("A/B").sync.checksum = lambda book, instrument: 7  # type: ignore[assignment]
     assert desk.push(Checked("A/B", 7)) == []
     assert desk.push(Checked("A/B", 8)) == [Need("A/B", "checksum")]
+
+
+def test_a_handler_can_say_that_a_book_is_broken() -> None:
+    """That one is stale at once and asked for once; another is not disturbed, and one that is not live has nothing to lose."""
+    desk = Desk(market("A/B"), market("C/D"))
+    box = listen(desk, desk.book("A/B"), desk.book("C/D"))
+    assert desk.push(Broken("A/B", "gap", 2)) == []
+    for symbol in desk.listed:
+        desk.snapshot(symbol)
+    box.drain()
+    assert desk.push(Broken("A/B", "gap", 9)) == [Need("A/B", "gap")]
+    assert controls(box.drain()) == [BookStale("toy", "A/B", None, 9, "gap")]
+    assert desk.push(Broken("A/B", "gap", 10)) == []
+    assert (desk.book("A/B").live, desk.book("C/D").live) == (False, True)
+    desk.hub.uncarry(desk.carriers["line"], desk.book("A/B"), 11)
+    assert desk.push(Broken("A/B", "gap", 12)) == []
+    assert desk.carriers["line"].unrouted == 1
+
+
+def test_a_frame_not_understood_makes_books_stale_whose_ids_prove_but_a_part() -> None:
+    desk = Desk(market("A/B"))
+    desk.book("A/B").proof = "ids"
+    desk.snapshot("A/B")
+    assert desk.carriers["line"].suspect("bad_frame", 9) == [Need("A/B", "bad_frame")]
 
 
 def test_quotes_cut_from_a_book_end_with_their_last_reader() -> None:

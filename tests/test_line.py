@@ -17,7 +17,7 @@ from streamer.errors import BadFrame
 from streamer.hub import Carrier, Hub
 from streamer.line import NAMES_KEPT, SAMPLE_BYTES, Line, Tally, proof_of, sync_of
 from streamer.mailbox import Mailbox
-from streamer.rules import overlap, unnumbered
+from streamer.rules import overlap, rising, unnumbered
 from streamer.spec import Feed, FromRequest, FromRest, FromStream, FullRefresh, Ping, Symbols, Unknown, UnknownId, on
 from streamer.streams import Need
 from streamer.types import BookSnapshot, BookStale, Instrument, Trade
@@ -188,6 +188,8 @@ def test_the_state_machine_of_each_method() -> None:
         (OKX.book["public"], False, True, "sequence"),
         (KRAKEN.book["spot"], False, True, "checksum"),
         (FromStream(), False, True, "none"),
+        (FromStream(by_id=True), False, True, "ids"),
+        (FromStream(rising, repeats=True, reach=200), True, True, "none"),
         (FullRefresh(), False, True, "refresh"),
     ):
         sync = sync_of(method, AB, 10)

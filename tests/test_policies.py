@@ -126,7 +126,7 @@ class Policies(RuleBasedStateMachine):
 
 def test_all_policies() -> None:
     run_state_machine_as_test(
-        Policies, settings=settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+        Policies, settings=settings(max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     )
 
 

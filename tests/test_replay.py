@@ -300,6 +300,8 @@ def test_numbers_and_sizes(tmp_path: Path) -> None:
         ("https://h/v2/book/{id}/full", "https://h/v2/book/btcusd", None),
         ("https://h/v2/book/{id}", "https://h/v2/book/btcusd/full", None),
         ("https://h/v2/book/{id}", "https://h/v2/book/", None),
+        (API + "/level2_100?symbol={id}", "https://h/api/v3/level2?symbol=BTC-USDT", "BTC-USDT"),
+        (API + "/level2_100?symbol={id}", "https://h/api/v3/level3_100?symbol=BTC-USDT", None),
     ],
 )
 def test_whose_snapshot_an_address_is(template: str, url: str, id_: str | None) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streamer.rules import APPLY, DROP, GAP, Verdict, chained, counted, overlap, straddled_chain, unnumbered
+from streamer.rules import APPLY, DROP, GAP, Verdict, chained, counted, overlap, rising, straddled_chain, unnumbered
 from streamer.types import BookDelta
 
 FRESH, GOING = True, False
@@ -83,11 +83,17 @@ def test_counted_one_by_one(last: int, verdict: Verdict, fresh_verdict: Verdict)
     assert counted(100, delta(None, last), FRESH) is fresh_verdict
 
 
-@pytest.mark.parametrize("rule", [overlap, straddled_chain, chained, counted, unnumbered])
+@pytest.mark.parametrize("rule", [overlap, straddled_chain, chained, counted, rising, unnumbered])
 @pytest.mark.parametrize("fresh", [FRESH, GOING])
 def test_without_numbers_everything_passes(rule: Any, fresh: bool) -> None:
     assert rule(None, delta(5, 6, 4), fresh) is APPLY
     assert rule(5, delta(None, None), fresh) is APPLY
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(101, APPLY), (5000, APPLY), (100, DROP), (1, DROP)])
+@pytest.mark.parametrize("fresh", [FRESH, GOING])
+def test_rising_numbers_may_leave_any_out(last: int, verdict: Verdict, fresh: bool) -> None:
+    assert rising(100, delta(last, last), fresh) is verdict
 
 
 def test_unnumbered_looks_at_no_number() -> None:

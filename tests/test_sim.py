@@ -425,6 +425,8 @@ async def stale_reasons(venue: str, symbol: str, fault: str) -> tuple[set[str], 
         ("okx", "BTC/USDT:USDT", "bad_checksum", "checksum"),
         ("kraken", "BTC/USD", "skip_delta", "checksum"),
         ("kraken", "BTC/USD", "bad_checksum", "checksum"),
+        ("bitfinex", "BTC/USD", "skip_delta", "disconnect"),  # it counts the connection
+        ("bitfinex", "BTT/USDT", "bad_checksum", "checksum"),
     ],
 )
 async def test_faults_make_the_book_stale_and_it_comes_back(venue: str, symbol: str, fault: str, reason: str) -> None:

@@ -154,6 +154,7 @@ async def test_stats_count_by_exchange():
         await s.ready(sub)
         assert s.stats()["toy"] == {
             "connections": 1, "reconnects": 1, "stalls": 0, "frames": 4, "bad": {"json": 1}, "unknown": {"message": 1}, "unknown_ids": {},
+            "samples": {"json": b"{"}, "books": {},
         }  # fmt: skip
 
 

@@ -202,3 +202,19 @@ def test_history_without_ids_cannot_be_told_apart() -> None:
     desk.connect("line")
     desk.push(History([trade(2, 20, named=False), trade(3, None)]))
     assert ids(box) == [1]
+
+
+def test_a_hole_in_the_venues_numbers_is_told_and_noted_but_the_stream_lives() -> None:
+    desk, stream, box = trades()
+    desk.push(trade(1))
+    hole: Gap[Any] = Gap("toy", "A/B", None, 5, "trade", "sequence", 1, 5, 3, None, "sequence")
+    assert desk.push(hole) == []
+    assert [t for t in box.drain() if isinstance(t, Gap)] == [hole]
+    assert stream.live
+    [entry] = desk.hub.ledger.entries()
+    assert (entry.cause, entry.count, entry.ts_from, entry.ts_to, entry.proof) == ("sequence", 3, 1, 5, "sequence")
+    assert desk.hub.ledger.open() == []
+    desk.connect("other")
+    desk.hub.carry(desk.carriers["other"], stream)
+    assert desk.push(hole, "other") == []
+    assert [t for t in box.drain() if isinstance(t, Gap)] == [], "of a connection that does not lead"

@@ -17,6 +17,8 @@ from streamer.times import EPOCH, rfc3339, rfc3339_or_none
         ("2023-10-04T16:26:30.524394914Z", 1696436790524394914),
         ("2023-09-25T07:49:37.708706Z", 1695628177708706000),
         ("2023-09-25T07:49:37.7Z", 1695628177700000000),
+        ("2023-09-25T07:49:37.708Z", 1695628177708000000),
+        ("2016-12-31T23:59:60.500Z", 1483228800500000000),
         ("2023-09-25T07:49:37.7087061239999Z", 1695628177708706123),
         ("2023-09-25t07:49:37.7z", 1695628177700000000),
         ("2023-09-25 07:49:37+00:00", 1695628177000000000),
@@ -45,6 +47,9 @@ def test_exactly(text: str, ns: int) -> None:
         "2023-09-25T07:49:37.\uff11\uff12Z",
         "2023-09-25T07:49:\uff13\uff17.5Z",
         "2023-W39-1T07:49:37.5Z",
+        "2023-W39-1T07:49:37.500Z",
+        "2023-W39-1T07:49:37.500000Z",
+        "2023-09-25T24:49:37.500Z",
         "2023-13-25T07:49:37.5Z",
         "2023-02-29T07:49:37.5Z",
         "2023-09-25T24:49:37.5Z",
@@ -70,6 +75,8 @@ def test_as_datetime_has_it(naive: datetime, minutes: int) -> None:
         expected = ((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
         assert rfc3339(when.isoformat()) == expected
         assert rfc3339(when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")) == expected
+        in_ms = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        assert rfc3339(in_ms) == expected // 1_000_000 * 1_000_000
 
 
 def test_missing_stays_missing() -> None:

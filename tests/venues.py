@@ -26,6 +26,7 @@ from streamer.spec import (
     Limits,
     Ready,
     Reject,
+    Reply,
     Restart,
     Unknown,
     on,
@@ -188,9 +189,11 @@ def other(m: Any, ctx: Any) -> Any:
         case {"ack": key}:
             return Ack(key)
         case {"no": key, "fatal": fatal}:
-            return Reject(key, "no such thing", fatal)
+            return Reject(key, "no such thing", fatal, m.get("each", False))
         case {"ready": _}:
             return Ready()
+        case {"say": word}:
+            return Reply(word)
         case {"restart": planned}:
             return Restart("told to", planned)
     return Unknown("message")
@@ -253,7 +256,7 @@ class Toy(Listing):
         self.refused: dict[str, bool] = {}
 
     def heard(self, wire: Wire, message: Any) -> None:
-        if message == "ping":
+        if isinstance(message, str):
             return
         topics, n = message["topics"], message["n"]
         if message["op"] == "snap":

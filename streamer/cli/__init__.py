@@ -16,6 +16,7 @@ COMMANDS = {
     "stream": "Live ticks of one or more symbols.",
     "record": "Write what the exchanges send to a file.",
     "replay": "Push recordings through the same way as live frames.",
+    "probe": "Does an exchange do what is declared of it?",
     "sim": "Serve simulated exchanges on this machine.",
     "demo": "Watch four simulated exchanges; needs no network.",
 }

@@ -103,8 +103,9 @@ class Exchange:
             if "candle" in topic.channel.kinds:
                 topic.now("candle", instrument)  # begins the bar
         topic.subscribers[connection] = None
-        if topic.channel.first is not None and not all(self.faults.muted(kind) for kind in topic.channel.kinds):
-            for payload in flat(topic.channel.first(topic)):
+        if topic.channel.first is not None:
+            beginning = flat(topic.channel.first(topic))  # of a muted topic too: what it remembers begins here
+            for payload in () if all(self.faults.muted(kind) for kind in topic.channel.kinds) else beginning:
                 connection.put(self._frame(connection, topic, payload))
 
     def leave(self, connection: Connection, topic: Topic) -> None:

@@ -40,7 +40,7 @@ D = Decimal
 
 
 class Market:
-    """One instrument. `seq` is the number of its last book change, `trades` its last fifty, oldest first."""
+    """One instrument. `seq` is the number of its last book change, `trades` its last 200, oldest first."""
 
     def __init__(self, listed: Listed, seed: object, now: int, depth: int | None = None, remembered: int = REMEMBERED) -> None:
         self.instrument = inst = listed.instrument
@@ -49,7 +49,7 @@ class Market:
         self.depth = depth or rng.choice((40, 100, 200, 400))
         self.bids, self.asks = Ladder(), Ladder()
         self.seq = self.trade_id = now // MS
-        self.trades: deque[Trade[D]] = deque(maxlen=50)
+        self.trades: deque[Trade[D]] = deque(maxlen=200)
         self.bars: dict[str, Bar] = {}
         self._ticks = max(int(listed.price / self.price_step), self.depth * 2)
         self._gap = max(1, self._ticks // 50_000)
@@ -138,7 +138,7 @@ class Market:
         if self._quote(self._at(0)) != best:
             out.append(self._quote(at))
         self._steps += 1
-        if self.instrument.kind in ("swap", "future") and self._steps % LIQUIDATES == 0:
+        if self.instrument.kind != "spot" and self._steps % LIQUIDATES == 0:
             out.append(self._liquidate(at))
         if ts - self._told >= SECOND:
             self._told = ts

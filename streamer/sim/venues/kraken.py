@@ -63,7 +63,7 @@ def trades(topic: Topic, t: Trade[D]) -> Payload:
 
 
 def trades_before(topic: Topic) -> Payload:
-    return push("trade", "snapshot", [trade_data(topic, t) for t in topic.market.trades])
+    return push("trade", "snapshot", [trade_data(topic, t) for t in list(topic.market.trades)[-50:]])
 
 
 def ticker(topic: Topic, tick: Quote[D] | Ticker[D], type: str = "update") -> Payload:

@@ -1,0 +1,102 @@
+"""bitbank. https://github.com/bitbankinc/bitbank-api-docs/blob/master/public-stream.md. An event is ["message", {room_name, message}]."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from streamer.decode import after, keyed
+from streamer.socketio import Event, control
+from streamer.spec import Ctx, Out, on
+from streamer.symbols import format as symbol
+from streamer.types import BookDelta, BookSnapshot, Instrument, Level, N, Side, Ticker, Trade
+
+MS: Final = 1_000_000
+DAY: Final = "last", "open", "high", "low", "vol", "buy", "sell"
+T = TypeVar("T")
+Row: TypeAlias = dict[str, Any]
+
+
+class Data(Struct, Generic[T]):
+    data: T
+
+
+class Room(Struct, Generic[T]):
+    room_name: str
+    message: Data[T]
+
+
+class Transaction(Struct, Generic[N]):
+    transaction_id: int
+    side: Side
+    price: N
+    amount: N
+    executed_at: int
+
+
+class Diff(Struct, Generic[N]):
+    a: Sequence[Level[N]]
+    b: Sequence[Level[N]]
+    t: int
+    s: int  # rises, and counts all pairs: nothing shows a loss
+
+
+class Whole(Struct, Generic[N]):
+    """200 levels a side. What lies beyond is told as a sum (`asks_over`, `bids_under`), which no book of levels can hold."""
+
+    asks: Sequence[Level[N]]
+    bids: Sequence[Level[N]]
+    timestamp: int
+    sequenceId: int
+
+
+Push: TypeAlias = Event[Room[T]]
+Trades: TypeAlias = Push[dict[Literal["transactions"], list[Transaction[N]]]]
+Diffs: TypeAlias = Push[Diff[N]]
+Wholes: TypeAlias = Push[Whole[N]]
+
+
+def at(m: Push[Any], room: str, ms: int, ctx: Ctx[N]) -> tuple[str, str, int, int]:
+    return ctx.exchange, ctx.sym[m.data.room_name.removeprefix(room)].symbol, ms * MS, ctx.ts_recv
+
+
+def trades(m: Trades[N], ctx: Ctx[N]) -> Out[N]:
+    """The newest comes first."""
+    # DOUBT: `side` is the taker's; the page does not say whose (ccxt reads it so; settled by trades beside a book)
+    rows = reversed(m.data.message.data["transactions"])
+    return [Trade(*at(m, "transactions_", d.executed_at, ctx), d.price, d.amount, d.side, str(d.transaction_id)) for d in rows]
+
+
+def diff(m: Diffs[N], ctx: Ctx[N]) -> Out[N]:
+    d = m.data.message.data
+    return BookDelta(*at(m, "depth_diff_", d.t, ctx), d.b, d.a, d.s, d.s)
+
+
+def whole(m: Wholes[N], ctx: Ctx[N]) -> Out[N]:
+    d = m.data.message.data
+    return BookSnapshot(*at(m, "depth_whole_", d.timestamp, ctx), d.bids, d.asks, d.sequenceId)
+
+
+def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
+    d = m.data.message.data
+    last, opened, high, low, volume, bid, ask = [ctx.num(d[name]) if d[name] else None for name in DAY]
+    return Ticker(*at(m, "ticker_", d["timestamp"], ctx), last, opened, high, low, volume, bid=bid, ask=ask)
+
+
+def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
+    """`unit_amount` is the least order, no step. `is_enabled` is false for pairs that are no more; halts come and go."""
+    out = []
+    for d in m["data"]["pairs"]:
+        base, quoted = d["base_asset"].upper(), d["quote_asset"].upper()
+        steps = [Decimal(1).scaleb(-d[digits]) for digits in ("price_digits", "amount_digits")]
+        head = ctx.exchange, symbol(base, quoted), None, ctx.ts_recv, d["name"], base, quoted
+        out.append(Instrument(*head, price_step=steps[0], size_step=steps[1], active=d["is_enabled"]))
+    return out
+
+
+NORMALIZE = keyed(after(b'"room_name":"'), {
+    b"transactions_*": on(Trades, trades), b"depth_diff_*": on(Diffs, diff), b"depth_whole_*": on(Wholes, whole),
+    b"ticker_*": on(Push[Row], ticker),
+}, other=control())  # fmt: skip
+INSTRUMENTS = on(Row, instruments)

@@ -1,0 +1,73 @@
+"""What normalizers share: rows of plain fields, sparse rows merged, instruments named in ccxt's grammar."""
+
+from collections.abc import Container, Sequence, Set
+from decimal import Decimal
+from typing import Any, Final, TypeAlias, TypeVar
+
+from streamer.spec import Ctx, whole
+from streamer.symbols import format as symbol
+from streamer.types import Instrument, N
+
+MS: Final = 1_000_000
+"""Nanoseconds."""
+T = TypeVar("T")
+"""What a venue's envelope holds."""
+Row: TypeAlias = dict[str, Any]
+"""A message of a rare channel: its fields as they came. Bare numbers with a point are of the chosen type, so their digits are kept."""
+
+
+def number(value: Any, ctx: Ctx[N]) -> N | None:
+    """A number out of a row. None for what is missing, null or empty."""
+    return None if value is None or value == "" else ctx.num(value)
+
+
+def ms(value: Any) -> int:
+    """A time in ms, text or a number, in ns."""
+    return whole(value) * MS
+
+
+def numbers(row: Row, ctx: Ctx[N], *names: str, nought: Container[str] = ()) -> list[Any]:
+    """The numbers under these names, in this order. None for "", for what is missing, null or empty, and for the 0 under a name in `nought`
+    that stands for a bid, an ask or a trade that is not there."""
+    get = row.get
+    found = [number(get(name), ctx) for name in names]
+    return [None if not x and name in nought else x for name, x in zip(names, found, strict=True)] if nought else found
+
+
+def best(side: Sequence[Sequence[N]]) -> tuple[N, N] | tuple[None, None]:
+    """(price, size) of the first level; two Nones when there is none."""
+    return (side[0][0], side[0][1]) if side else (None, None)
+
+
+def merge(ctx: Ctx[Any], key: Any, fields: Row, minute: object, whole: bool) -> tuple[Row, Set[str]] | None:
+    """A sparse row: `fields` are what changed since the last message of this `key`, or all of it when it is `whole`.
+
+    The answer is the row as it is now, and the names of what is news: those that came, and once a `minute` all of them, for those who
+    subscribed since. None as long as nothing whole has come.
+    """
+    known: Row | None = {} if whole else ctx.mem.get(key)
+    if known is None:
+        return None
+    row = ctx.mem[key] = known | fields | {"": minute}
+    return row, fields.keys() if minute == known.get("") else row.keys()
+
+
+def step(value: Any) -> Decimal | None:
+    """A step or a size out of a list of instruments, text or a plain number, exactly as written. None for what is missing or empty."""
+    return None if value is None or value == "" else Decimal(str(value))
+
+
+def digits(decimals: int) -> Decimal:
+    """The step of so many decimals: 0.01 of 2."""
+    return Decimal(1).scaleb(-decimals)
+
+
+def listed(
+    ctx: Ctx[Any], id: str, base: str, quote: str, settle: str | None = None, kind: Any = "spot", price_step: Decimal | None = None,
+    size_step: Decimal | None = None, size_unit: Any = "base", contract_size: Decimal | None = None, expiry: int | None = None,
+    strike: Decimal | None = None, option_type: Any = None, active: bool = True,
+) -> Instrument:  # fmt: skip
+    """An instrument of the list that is being read, its symbol made of its parts. The fields are those of `Instrument`."""
+    facts = settle, kind, price_step, size_step, size_unit, contract_size, expiry, strike, option_type, active
+    name = symbol(base, quote, settle, expiry, strike, option_type)
+    return Instrument(ctx.exchange, name, None, ctx.ts_recv, id, base, quote, *facts)
