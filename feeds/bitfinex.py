@@ -25,7 +25,7 @@ def subscribe(topic: str) -> str:
 FEED = Feed(
     name="bitfinex",
     endpoints={"public": "wss://api-pub.bitfinex.com/ws/2"},
-    market=lambda instrument, kind: "" if instrument.kind == "spot" and kind in STATUS else "public",
+    only=dict.fromkeys(STATUS, ("swap",)),
     instruments=Instruments([CONF], INSTRUMENTS),
     topics={
         ("public", "trade"): "trades:{id}",

@@ -9,7 +9,7 @@ from streamer.spec import Feed, FromStream, Instruments, Limits, Ping
 from streamer.types import Kind
 
 STATES: tuple[Kind, ...] = ("ticker", "funding", "mark", "index", "open_interest")
-ABSENT: dict[str, Sequence[Kind]] = {"spot": (*STATES[1:], "liquidation"), "future": ["funding"]}
+ONLY: dict[Kind, tuple[str, ...]] = dict.fromkeys((*STATES[1:], "liquidation"), ("swap", "future")) | {"funding": ("swap",)}
 # the book whole and at once: orderBookL2_25 is throttled. The table `funding` only tells what was paid, when it was
 TABLES: dict[Kind, str] = {"trade": "trade", "book": "orderBookL2", "quote": "quote", "liquidation": "liquidation"}
 TABLES |= {"candle": "tradeBin{interval}", **dict.fromkeys(STATES, "instrument")}
@@ -22,7 +22,7 @@ def command(op: str, topics: Sequence[str]) -> list[str]:
 FEED = Feed(
     name="bitmex",
     endpoints={"realtime": "wss://ws.bitmex.com/realtime"},
-    market=lambda instrument, kind: "" if kind in ABSENT.get(instrument.kind, ()) else "realtime",
+    only=ONLY,
     instruments=Instruments(["https://www.bitmex.com/api/v1/instrument/active"], INSTRUMENTS),
     topics={("realtime", kind): table + ":{id}" for kind, table in TABLES.items()},
     intervals={interval: interval for interval in SPANS},

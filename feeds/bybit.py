@@ -22,10 +22,9 @@ MARKETS = {"spot": SPOT, "linear": CONTRACT, "inverse": CONTRACT, "option": OPTI
 
 
 def market(instrument: Instrument, kind: Kind) -> str:
-    """Futures have no funding: it is sent to spot, which has none either, to fail."""
     if instrument.kind in ("spot", "option"):
         return instrument.kind
-    return "spot" if instrument.kind == "future" and kind == "funding" else "linear" if instrument.size_unit == "base" else "inverse"
+    return "linear" if instrument.size_unit == "base" else "inverse"
 
 
 def more(answer: Any, url: str) -> str | None:
@@ -42,6 +41,7 @@ FEED = Feed(
     name="bybit",
     endpoints={name: f"wss://stream.bybit.com/v5/public/{name}" for name in MARKETS},
     market=market,
+    only={"funding": ["swap"]},
     instruments=Instruments([LIST + query for query in QUERIES], INSTRUMENTS, more),
     topics={(name, kind): topic for name, topics in MARKETS.items() for kind, topic in topics.items()},
     intervals={bar: interval for interval, bar in INTERVALS.items()},

@@ -7,7 +7,7 @@ import orjson
 from normalizers.deribit import INSTRUMENTS, NORMALIZE, RESOLUTIONS
 from streamer.rules import chained
 from streamer.spec import Feed, FromStream, Instruments, Limits
-from streamer.types import Instrument, Kind
+from streamer.types import Kind
 
 TOPICS: dict[Kind, str] = {  # in place of 100ms, those with an account may say raw
     "trade": "trades.{id}.100ms", "book": "book.{id}.100ms", "quote": "quote.{id}", "ticker": "ticker.{id}.100ms",
@@ -15,11 +15,8 @@ TOPICS: dict[Kind, str] = {  # in place of 100ms, those with an account may say 
 }  # fmt: skip
 PRICED: list[Kind] = ["mark", "index", "open_interest"]
 TOPICS |= dict.fromkeys([*PRICED, "funding", "greeks"], TOPICS["ticker"])
-ONLY = {"funding": ("swap",), "greeks": ("option",)} | dict.fromkeys([*PRICED, "liquidation"], ("swap", "future", "option"))
-
-
-def market(instrument: Instrument, kind: Kind) -> str:
-    return "public" if instrument.kind in ONLY.get(kind, (instrument.kind,)) else ""
+ONLY: dict[Kind, tuple[str, ...]] = {"funding": ("swap",), "greeks": ("option",)}
+ONLY |= dict.fromkeys((*PRICED, "liquidation"), ("swap", "future", "option"))
 
 
 def command(verb: str, topics: Sequence[str], n: int) -> list[str]:
@@ -30,7 +27,7 @@ def command(verb: str, topics: Sequence[str], n: int) -> list[str]:
 FEED = Feed(
     name="deribit",
     endpoints={"public": "wss://www.deribit.com/ws/api/v2"},
-    market=market,
+    only=ONLY,
     instruments=Instruments(["https://www.deribit.com/api/v2/public/get_instruments?currency=any"], INSTRUMENTS),
     topics={("public", kind): topic for kind, topic in TOPICS.items()},
     intervals={bar: resolution for resolution, bar in RESOLUTIONS.items()},

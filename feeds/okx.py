@@ -8,21 +8,16 @@ from normalizers.okx import BARS, INSTRUMENTS, NORMALIZE, arg_of
 from streamer.checksum import Crc32, shortest
 from streamer.rules import chained
 from streamer.spec import Feed, FromStream, Instruments, Limits, Ping
-from streamer.types import Instrument, Kind
+from streamer.types import Kind
 
 LIST = "https://www.okx.com/api/v5/public/instruments?instType="
 FAMILIES = ("BTC-USD", "ETH-USD")
 # DOUBT: options are listed family by family (documents); these two are in all clients, there may be more (settled by /public/underlying)
 # DOUBT: perpetual-style futures (ruleType xperp) have funding too (a notice, 2025; settled by asking); it is offered for swaps only
-ONLY = {
+ONLY: dict[Kind, tuple[str, ...]] = {
     "funding": ("swap",), "greeks": ("option",), "liquidation": ("swap", "future"), "index": ("spot", "swap"),
     "mark": ("swap", "future", "option"), "open_interest": ("swap", "future", "option"),
 }  # fmt: skip
-
-
-def market(instrument: Instrument, kind: Kind) -> str:
-    """Candles have their own address, which has nothing else: what OKX does not give for this kind of instrument is sent there to fail."""
-    return "public" if kind != "candle" and instrument.kind in ONLY.get(kind, (instrument.kind,)) else "business"
 
 
 def command(op: str, topics: Sequence[str], n: int) -> list[str]:
@@ -32,7 +27,8 @@ def command(op: str, topics: Sequence[str], n: int) -> list[str]:
 FEED = Feed(
     name="okx",
     endpoints={"public": "wss://ws.okx.com:8443/ws/v5/public", "business": "wss://ws.okx.com:8443/ws/v5/business"},
-    market=market,
+    market=lambda instrument, kind: "business" if kind == "candle" else "public",
+    only=ONLY,
     instruments=Instruments([LIST + t for t in ("SPOT", "SWAP", "FUTURES", *("OPTION&instFamily=" + f for f in FAMILIES))], INSTRUMENTS),
     topics={
         ("public", "trade"): "channel:trades,instId:{id}",

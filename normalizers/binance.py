@@ -11,7 +11,7 @@ from msgspec import Struct
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Ctx, Out, Reject, Restart, Unknown, on, whole
 from streamer.types import BookDelta, BookSnapshot, Candle, Instrument, Level, N, Quote, Ticker, Trade
-from streamer.wire import MS, Row, T, listed, ms, numbers, step
+from streamer.wire import MS, Row, T, listed, ms, numbers, sides, step
 
 BEST: Final = "b", "B", "a", "A"
 
@@ -85,11 +85,11 @@ def quote(m: QuoteMsg[N], ctx: Ctx[N]) -> Out[N]:
 
 
 def ticker(m: Msg[Row], ctx: Ctx[N]) -> Out[N]:
-    return Ticker(*at(m.data, ctx), *numbers(m.data, ctx, "c", "o", "h", "l", "v", "q", *BEST, nought=BEST))
+    return Ticker(*at(m.data, ctx), *numbers(m.data, ctx, "c", "o", "h", "l", "v", "q"), *sides(m.data, ctx, *BEST))
 
 
 def candle(m: Msg[Row], ctx: Ctx[N]) -> Out[N]:
-    k = m.data["k"]
+    k: Row = m.data["k"]
     told: list[Any] = [*numbers(k, ctx, "o", "h", "l", "c", "v", "q"), whole(k["n"]), bool(k["x"])]
     return Candle(*at(m.data, ctx), k["i"], ms(k["t"]), *told)
 
@@ -101,7 +101,7 @@ def book_rest(m: DepthRest[N], ctx: Ctx[N], inst: Instrument) -> BookSnapshot[N]
 def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
     out = []
     for d in m["symbols"]:
-        steps = {f["filterType"]: step(f.get("tickSize") or f.get("stepSize")) for f in d["filters"]}
+        steps = {f["filterType"]: step(f.get("tickSize") or f.get("stepSize")) for f in d.get("filters", ())}
         facts = {"price_step": steps.get("PRICE_FILTER"), "size_step": steps.get("LOT_SIZE"), "active": d["status"] == "TRADING"}
         out.append(listed(ctx, d["symbol"], d["baseAsset"], d["quoteAsset"], **facts))
     return out

@@ -8,7 +8,7 @@ from msgspec import Struct
 from normalizers.binance import DepthData, DepthRest, Msg, QuoteData, TradeMsg, at, candle, other, trade
 from streamer.decode import after, keyed
 from streamer.spec import Answer, Ctx, Out, on
-from streamer.wire import MS, Row, listed, numbers, step
+from streamer.wire import MS, Row, listed, ms, numbers, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Funding, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Quote, Side, Ticker,
@@ -71,7 +71,7 @@ def mark(m: Msg[Row], ctx: Ctx[N]) -> Out[N]:
     if index:
         out.append(IndexPrice(*head, index))
     if rate is not None and d["T"]:
-        out.append(Funding(*head, rate, None, int(d["T"]) * MS))
+        out.append(Funding(*head, rate, None, ms(d["T"])))
     return out
 
 
@@ -79,7 +79,7 @@ def liquidation(m: Msg[Row], ctx: Ctx[N]) -> Out[N]:
     """The latest forced order of a second: the price and size that it was placed with. What was filled may be less, and better."""
     # DOUBT: `S` is the order's side, so SELL closes a long (the other fields are the order's; settled by liquidations beside trades)
     d = m.data["o"]
-    head = ctx.exchange, ctx.sym[d["s"]].symbol, int(d["T"]) * MS, ctx.ts_recv
+    head = ctx.exchange, ctx.sym[d["s"]].symbol, ms(d["T"]), ctx.ts_recv
     return Liquidation(*head, SIDES[d["S"]], *numbers(d, ctx, "p", "q"))
 
 
@@ -91,9 +91,9 @@ def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
     """Perpetuals (of coins, of indices, of stocks: TRADIFI_PERPETUAL) have a delivery date too, in the year 2100 or that of their end."""
     out = []
     for d in m["symbols"]:
-        steps = {f["filterType"]: step(f.get("tickSize") or f.get("stepSize")) for f in d["filters"]}
+        steps = {f["filterType"]: step(f.get("tickSize") or f.get("stepSize")) for f in d.get("filters", ())}
         term = d["contractType"].partition("_")[2]
-        expiry = int(d["deliveryDate"]) * MS if term.startswith(("QUARTER", "MONTH")) else None
+        expiry = ms(d["deliveryDate"]) if term.startswith(("QUARTER", "MONTH")) else None
         name = d["symbol"], d["baseAsset"], d["quoteAsset"], d["marginAsset"], "swap" if expiry is None else "future"
         facts = steps.get("PRICE_FILTER"), steps.get("LOT_SIZE"), "base", Decimal(1), expiry
         out.append(listed(ctx, *name, *facts, active=d["status"] == "TRADING"))

@@ -1,21 +1,15 @@
 """bitbank. https://github.com/bitbankinc/bitbank-api-docs/blob/master/public-stream.md. An event is ["message", {room_name, message}]."""
 
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias
 
 from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.socketio import Event, control
 from streamer.spec import Ctx, Out, on
-from streamer.symbols import format as symbol
 from streamer.types import BookDelta, BookSnapshot, Instrument, Level, N, Side, Ticker, Trade
-
-MS: Final = 1_000_000
-DAY: Final = "last", "open", "high", "low", "vol", "buy", "sell"
-T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]
+from streamer.wire import Row, T, digits, listed, ms, numbers
 
 
 class Data(Struct, Generic[T]):
@@ -57,8 +51,8 @@ Diffs: TypeAlias = Push[Diff[N]]
 Wholes: TypeAlias = Push[Whole[N]]
 
 
-def at(m: Push[Any], room: str, ms: int, ctx: Ctx[N]) -> tuple[str, str, int, int]:
-    return ctx.exchange, ctx.sym[m.data.room_name.removeprefix(room)].symbol, ms * MS, ctx.ts_recv
+def at(m: Push[Any], room: str, time: int, ctx: Ctx[N]) -> tuple[str, str, int, int]:
+    return ctx.exchange, ctx.sym[m.data.room_name.removeprefix(room)].symbol, ms(time), ctx.ts_recv
 
 
 def trades(m: Trades[N], ctx: Ctx[N]) -> Out[N]:
@@ -80,18 +74,15 @@ def whole(m: Wholes[N], ctx: Ctx[N]) -> Out[N]:
 
 def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     d = m.data.message.data
-    last, opened, high, low, volume, bid, ask = [ctx.num(d[name]) if d[name] else None for name in DAY]
-    return Ticker(*at(m, "ticker_", d["timestamp"], ctx), last, opened, high, low, volume, bid=bid, ask=ask)
+    return Ticker(*at(m, "ticker_", d["timestamp"], ctx), *numbers(d, ctx, "last", "open", "high", "low", "vol", "", "buy", "", "sell"))
 
 
 def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
     """`unit_amount` is the least order, no step. `is_enabled` is false for pairs that are no more; halts come and go."""
     out = []
     for d in m["data"]["pairs"]:
-        base, quoted = d["base_asset"].upper(), d["quote_asset"].upper()
-        steps = [Decimal(1).scaleb(-d[digits]) for digits in ("price_digits", "amount_digits")]
-        head = ctx.exchange, symbol(base, quoted), None, ctx.ts_recv, d["name"], base, quoted
-        out.append(Instrument(*head, price_step=steps[0], size_step=steps[1], active=d["is_enabled"]))
+        steps = digits(d["price_digits"]), digits(d["amount_digits"])
+        out.append(listed(ctx, d["name"], d["base_asset"].upper(), d["quote_asset"].upper(), None, "spot", *steps, active=d["is_enabled"]))
     return out
 
 

@@ -5,24 +5,22 @@ the flags that we set the message's number on this connection, and Bitfinex's ti
 """
 
 from decimal import Decimal
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, TypeAlias
 
 from msgspec import Struct
 
 from streamer.channels import forget, in_line, learn, numbered
 from streamer.decode import after
 from streamer.spec import Ack, Checked, Ctx, History, Out, Ready, Reject, Restart, Unknown, on, whole
-from streamer.symbols import format as symbol
+from streamer.wire import MS, T, listed
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Ticker, Trade,
 )  # fmt: skip
 
-MS: Final = 1_000_000
 TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 1 << 15, 1 << 16, 1 << 17
 # DOUBT: ccxt has 4h too, Bitfinex's clients do not; a week is 7D there, 1W on a page of late (settled by subscribing to each)
 BARS: Final = {i: i for i in ("1m", "5m", "15m", "30m", "1h", "3h", "6h", "12h", "1M")} | {"1D": "1d", "7D": "1w", "14D": "2w"}
-T = TypeVar("T")
 
 
 class Msg(Struct, Generic[T], array_like=True):
@@ -132,9 +130,8 @@ def instruments(m: tuple[list[Any], list[Any], list[tuple[str, str]]], ctx: Ctx[
     for pair, *_ in m[0] + m[1]:
         parts = pair.split(":") if ":" in pair else (pair[:3], pair[3:])
         base, quote = (names.get(code, code) for code in (part.removesuffix("F0") for part in parts))
-        settle, kind, size = cast("Any", (quote, "swap", Decimal(1)) if pair.endswith("F0") else (None, "spot", None))
-        at = ctx.exchange, symbol(base, quote, settle), None, ctx.ts_recv, "t" + pair, base, quote, settle, kind
-        out.append(Instrument(*at, size_step=Decimal("1E-8"), contract_size=size))
+        settle, kind, size = (quote, "swap", Decimal(1)) if pair.endswith("F0") else (None, "spot", None)
+        out.append(listed(ctx, "t" + pair, base, quote, settle, kind, size_step=Decimal("1E-8"), contract_size=size))
     return out
 
 

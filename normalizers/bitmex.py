@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Broken, Ctx, History, Out, Reject, Unknown, on, whole
-from streamer.symbols import format as symbol
 from streamer.times import rfc3339, rfc3339_or_none
+from streamer.wire import Row, T, listed, merge, number
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side, Ticker,
@@ -31,8 +31,6 @@ TOLD: Final[dict[Any, Sequence[str]]] = {
 }  # fmt: skip
 """What the table of instruments says of each kind, in the order of its fields; "" for what it does not say."""
 READ: Final[dict[str, Any]] = {"trades": whole, "fundingTimestamp": rfc3339, "fundingInterval": lambda x: rfc3339(x) // 10**9 - 946684800}
-T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]
 
 
 class Table(Struct, Generic[T]):
@@ -65,9 +63,9 @@ def at(raw: str, timestamp: str | None, ctx: Ctx[N]) -> tuple[str, str, int | No
     return ctx.exchange, ctx.sym[raw].symbol, rfc3339_or_none(timestamp), ctx.ts_recv
 
 
-def number(row: Row, name: str, ctx: Ctx[N]) -> Any:
+def read(row: Row, name: str, ctx: Ctx[N]) -> Any:
     found = row.get(name)
-    return None if found is None else READ[name](found) if name in READ else ctx.num(found)
+    return READ[name](found) if found is not None and name in READ else number(found, ctx)
 
 
 def level(price: N | None, size: N | None) -> Level[N]:
@@ -114,26 +112,25 @@ def candle(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
     interval, out = m.table.removeprefix("tradeBin"), []
     for d in m.data if m.action == "insert" else m.data[-1:]:
         head, start = at(d["symbol"], d["timestamp"], ctx), rfc3339(d["timestamp"]) - SPANS[interval] * 10**9
-        facts: Any = [number(d, name, ctx) for name in ("open", "high", "low", "close", "volume", "foreignNotional", "trades")]
+        facts: Any = [read(d, name, ctx) for name in ("open", "high", "low", "close", "volume", "foreignNotional", "trades")]
         if None not in facts[:4]:  # it was traded before
             out.append(Candle(*head, interval, start, *(*facts, True)))
     return out
 
 
 def instrument(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
-    """A kind is given when some of it came, and once a minute for those who subscribed since. Best prices come every five seconds."""
+    """A kind is given when some of it is news. Best prices come every five seconds."""
     out: list[Any] = []
     for d in m.data:
-        head, listed, table = at(d["symbol"], d.get("timestamp"), ctx), ctx.sym[d["symbol"]], (m.table, d["symbol"])
+        head, about, table = at(d["symbol"], d.get("timestamp"), ctx), ctx.sym[d["symbol"]], (m.table, d["symbol"])
         known: Row | None = {} if m.action == "partial" else ctx.mem.get(table)
         if known is None:
             continue
-        row = known | d | {"minute": str(d.get("timestamp"))[:16]}
-        new = d.keys() if row["minute"] == known.get("minute") else row.keys()
-        for kind in [k for k in ([Ticker] if listed.kind == "spot" else TOLD) if not new.isdisjoint(TOLD[k])]:
-            values = [number(row, name, ctx) for name in TOLD[kind]]
+        row, new = merge(known, d, str(d.get("timestamp"))[:16])
+        for kind in [k for k in ([Ticker] if about.kind == "spot" else TOLD) if not new.isdisjoint(TOLD[k])]:
+            values = [read(row, name, ctx) for name in TOLD[kind]]
             if kind is OpenInterest and values[1] is not None:
-                values[1] = values[1] / 10 ** DIGITS[listed.quote] if listed.quote == listed.settle in DIGITS else None
+                values[1] = values[1] / 10 ** DIGITS[about.quote] if about.quote == about.settle in DIGITS else None
             if any(x is not None for x in values):
                 out.append(kind(*head, *values))
         ctx.mem[table] = row
@@ -159,7 +156,7 @@ def instruments(rows: list[Row], ctx: Ctx[N]) -> list[Instrument]:
         tick, lot, worth = (Decimal(str(d[x])) for x in ("tickSize", "lotSize", "multiplier"))
         one = worth / d["underlyingToSettleMultiplier"] if inverse else worth.scaleb(-8) if quanto else 1 / Decimal(str(per))
         facts: Any = settle, kind, tick, lot, "contracts" if inverse or quanto else "base", one, expiry, None, None, d["state"] == "Open"
-        out.append(Instrument(ctx.exchange, symbol(base, quoted, settle, expiry), None, ctx.ts_recv, d["symbol"], base, quoted, *facts))
+        out.append(listed(ctx, d["symbol"], base, quoted, *facts))
     return out
 
 

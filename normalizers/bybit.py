@@ -3,28 +3,27 @@
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Ctx, Out, Reject, Unknown, on
-from streamer.symbols import format as symbol
+from streamer.wire import MS, Row, T, best, listed, merge, ms, numbers, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
     Ticker, Trade,
 )  # fmt: skip
 
-MS: Final = 1_000_000
 MINUTES: Final = {str(i): f"{i}m" for i in (1, 3, 5, 15, 30)} | {str(60 * i): f"{i}h" for i in (1, 2, 4, 6, 12)}
 INTERVALS: Final = MINUTES | {"D": "1d", "W": "1w", "M": "1M"}
 SIDES: Final[dict[str, Side]] = {"Buy": "buy", "Sell": "sell"}
 CLOSING: Final[dict[str, Side]] = {"Buy": "sell", "Sell": "buy"}
 NAMED: Final = re.compile(r"(already subscribed)?(?:,topic:|\[)([\w.-]+)")
-ABSENT: Final = re.compile("Price|Size|Iv")
 DAY: Final = "lastPrice", "prevPrice24h", "highPrice24h", "lowPrice24h", "volume24h"
 BEST: Final = "bid1Price", "bid1Size", "ask1Price", "ask1Size"
+NOUGHT: Final = (*DAY[:4], *BEST, "bidPrice", "bidSize", "askPrice", "askSize", "markPriceIv", "bidIv", "askIv")  # 0: not there
 PRICES: Final[dict[Any, Sequence[str]]] = {MarkPrice: ["markPrice"], IndexPrice: ["indexPrice"]}
 TICKERS: Final[dict[str, dict[Any, Sequence[str]]]] = {
     "spot": {Ticker: (*DAY, "turnover24h")},
@@ -36,8 +35,6 @@ TICKERS: Final[dict[str, dict[Any, Sequence[str]]]] = {
     | {Greeks: ("markPriceIv", "bidIv", "askIv", "delta", "gamma", "vega", "theta", "", "underlyingPrice")},
 }  # fmt: skip
 """What a market's ticker says of each kind, in the order of its fields; "" for what it does not say."""
-T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]
 
 
 class Push(Struct, Generic[T]):
@@ -88,37 +85,28 @@ def book(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
 
 def quote(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
     """Always whole, and sent again after three seconds without a change."""
-    bid, ask = (side[0] if side else (None, None) for side in (m.data.b, m.data.a))
-    return Quote(*at(m, m.data.s, ctx), *bid, *ask) if m.type == "snapshot" else Unknown("delta of orderbook.1")
-
-
-def numbers(row: Row, ctx: Ctx[N], names: Sequence[str]) -> list[Any]:
-    """None for "", and for the "0" that stands for a bid, ask or trade that is not there."""
-    found = [ctx.num(text) if (text := row.get(name)) else None for name in names]
-    return [None if x == 0 and ABSENT.search(name) else x for name, x in zip(names, found, strict=True)]
+    whole = m.type == "snapshot"
+    return Quote(*at(m, m.data.s, ctx), *best(m.data.b), *best(m.data.a)) if whole else Unknown("delta of orderbook.1")
 
 
 def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
-    """What a delta leaves out has not changed. A kind is given when some of it came, and once a minute for those who subscribed since."""
-    known: Row = ctx.mem.get(m.topic, {}) if m.type == "delta" else {}
-    row = known | m.data | {"minute": m.ts // 60_000}
-    new = m.data.keys() if row["minute"] == known.get("minute") else row.keys()
+    """What a delta leaves out has not changed. A kind is given when some of it is news."""
+    row, new = merge(ctx.mem.get(m.topic) if m.type == "delta" else None, m.data, m.ts // 60_000)
     head, due, hours = at(m, row["symbol"], ctx), row.get("nextFundingTime"), row.get("fundingIntervalHour")
-    found = [(kind, numbers(row, ctx, names)) for kind, names in TICKERS[ctx.market].items() if not new.isdisjoint(names)]
+    found = [(kind, numbers(row, ctx, *names, nought=NOUGHT)) for kind, names in TICKERS[ctx.market].items() if not new.isdisjoint(names)]
     out = [kind(*head, *values) for kind, values in found if any(x is not None for x in values)]
     if due and not new.isdisjoint(("fundingRate", "nextFundingTime", "fundingIntervalHour")):
-        out.append(Funding(*head, numbers(row, ctx, ["fundingRate"])[0], None, int(due) * MS, int(hours) * 3600 if hours else None))
+        out.append(Funding(*head, numbers(row, ctx, "fundingRate")[0], None, ms(due), int(hours) * 3600 if hours else None))
     ctx.mem[m.topic] = row
     return out
 
 
 def candle(m: Push[list[Row]], ctx: Ctx[N]) -> Out[N]:
-    head, num = at(m, m.topic.split(".", 2)[2], ctx), ctx.num
+    head, value = at(m, m.topic.split(".", 2)[2], ctx), "turnover" if ctx.market != "inverse" else ""
     out: list[Answer[N]] = []
     for d in m.data:
-        prices = num(d["open"]), num(d["high"]), num(d["low"]), num(d["close"]), num(d["volume"])
-        value = num(d["turnover"]) if ctx.market != "inverse" else None
-        out.append(Candle(*head, INTERVALS[d["interval"]], int(d["start"]) * MS, *prices, value, None, bool(d["confirm"])))
+        o, high, low, c, volume, turnover = numbers(d, ctx, "open", "high", "low", "close", "volume", value)
+        out.append(Candle(*head, INTERVALS[d["interval"]], ms(d["start"]), o, high, low, c, volume, turnover, None, bool(d["confirm"])))
     return out
 
 
@@ -129,12 +117,11 @@ def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
         kind = category if category in ("spot", "option") else "swap" if d["contractType"].endswith("Perpetual") else "future"
         base, quoted, settle, lots = d["baseCoin"], d["quoteCoin"], d.get("settleCoin"), d["lotSizeFilter"]
         right, strike = (d["optionsType"].lower(), Decimal(d["symbol"].split("-")[2])) if kind == "option" else (None, None)
-        tick, lot = d["priceFilter"]["tickSize"], lots.get("qtyStep") or lots["basePrecision"]
-        expiry = int(d["deliveryTime"]) * MS if kind in ("future", "option") else None
+        steps: Any = step(d["priceFilter"]["tickSize"]), step(lots.get("qtyStep") or lots["basePrecision"])
+        expiry = ms(d["deliveryTime"]) if kind in ("future", "option") else None
         unit, size = "contracts" if category == "inverse" else "base", None if kind == "spot" else Decimal(1)
-        facts: Any = settle, kind, Decimal(tick), Decimal(lot), unit, size, expiry, strike, right, d["status"] == "Trading"
-        name = symbol(base, quoted, settle, expiry, strike, right)
-        out.append(Instrument(ctx.exchange, name, None, ctx.ts_recv, d["symbol"], base, quoted, *facts))
+        facts: Any = settle, kind, *steps, unit, size, expiry, strike, right, d["status"] == "Trading"
+        out.append(listed(ctx, d["symbol"], base, quoted, *facts))
     return out
 
 

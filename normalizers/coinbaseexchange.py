@@ -2,25 +2,24 @@
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal
 
 from msgspec import Struct
 
 from streamer.channels import counted_trade
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Ctx, History, Out, Reject, Unknown, on
-from streamer.symbols import format as symbol
 from streamer.times import rfc3339_or_none
 from streamer.types import BookDelta, BookSnapshot, Instrument, Level, N, Side, Ticker, Trade
+from streamer.wire import Row, listed, numbers, sides, step
 
 CHANNELS: Final = ("matches", "level2_batch", "ticker")
 ALIASES: Final = {"level2_50": "level2_batch"}  # what the answers call it (a third party's capture, August 2026)
-DAY: Final = "price", "open_24h", "high_24h", "low_24h", "volume_24h", "", "best_bid", "best_bid_size", "best_ask", "best_ask_size"
+BEST: Final = "best_bid", "best_bid_size", "best_ask", "best_ask_size"
+NOUGHT: Final = ("price", "open_24h", "high_24h", "low_24h")
 TAKER: Final[dict[str, Side]] = {"buy": "sell", "sell": "buy"}
 # DOUBT: "X is not a valid product" is known; "X is delisted" is taken alike (a third party; settled by asking for a delisted pair)
 REFUSED: Final = re.compile(r"([A-Z0-9]+-[A-Z0-9]+) is ")
-Row: TypeAlias = dict[str, Any]
 
 
 class Match(Struct, Generic[N]):
@@ -77,8 +76,8 @@ def update(m: Update[N], ctx: Ctx[N]) -> Out[N]:
 def day(m: Row, ctx: Ctx[N]) -> Out[N]:
     """Comes with matches, not when the best prices move: so it is no quote, those are cut from the book."""
     # DOUBT: what there is not (a side, a trade) is 0, "" or left out (an inference; settled by the ticker of a new pair)
-    numbers = {name: ctx.num(text) if (text := m.get(name)) else None for name in DAY}
-    return Ticker(*at(m["product_id"], m.get("time"), ctx), *(x if x or name == "volume_24h" else None for name, x in numbers.items()))
+    day = *numbers(m, ctx, "price", "open_24h", "high_24h", "low_24h", "volume_24h", "", nought=NOUGHT), *sides(m, ctx, *BEST)
+    return Ticker(*at(m["product_id"], m.get("time"), ctx), *day)
 
 
 def instruments(m: list[Row], ctx: Ctx[N]) -> list[Instrument]:
@@ -86,10 +85,9 @@ def instruments(m: list[Row], ctx: Ctx[N]) -> list[Instrument]:
     out = []
     for p in m:
         base, quote = p["id"].split("-")
-        at = ctx.exchange, symbol(base, quote), None, ctx.ts_recv, p["id"], base, quote
         active = p["status"] == "online" and not p.get("trading_disabled") and not p.get("cancel_only")
-        price_step, size_step = Decimal(p["quote_increment"]), Decimal(p["base_increment"])
-        out.append(Instrument(*at, price_step=price_step, size_step=size_step, active=active))
+        steps = step(p["quote_increment"]), step(p["base_increment"])
+        out.append(listed(ctx, p["id"], base, quote, None, "spot", *steps, active=active))
     return out
 
 
@@ -104,12 +102,8 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     return Unknown(str(m["type"]))
 
 
-NORMALIZE = keyed(
-    after(b'"type":"'),
-    {
-        b"match": on(Match, match), b"last_match": on(Match, last_match), b"snapshot": on(Snapshot, snapshot),
-        b"l2update": on(Update, update), b"ticker": on(Row, day),
-    },
-    other=other,
-)  # fmt: skip
+NORMALIZE = keyed(after(b'"type":"'), {
+    b"match": on(Match, match), b"last_match": on(Match, last_match), b"snapshot": on(Snapshot, snapshot), b"l2update": on(Update, update),
+    b"ticker": on(Row, day),
+}, other=other)  # fmt: skip
 INSTRUMENTS = on(list[Row], instruments)

@@ -6,31 +6,26 @@ is one dollar, or one of the base. Deribit's `contract_size` (10 dollars, 0.0001
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias
 
-from msgspec import Raw, Struct
-from msgspec.json import Decoder
+from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Ctx, Out, Reject, Reply, Unknown, on
-from streamer.symbols import format as symbol
+from streamer.wire import MS, Row, T, listed, ms, numbers, sides, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
     Ticker, Trade,
 )  # fmt: skip
 
-MS: Final = 1_000_000
 RESOLUTIONS: Final = {str(i): f"{i}m" for i in (1, 3, 5, 10, 15, 30)} | {str(60 * i): f"{i}h" for i in (1, 2, 3, 6, 12)} | {"1D": "1d"}
 OPPOSITE: Final[dict[Side, Side]] = {"buy": "sell", "sell": "buy"}
 TEST: Final = '{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 HOPELESS: Final = (-32602, 13009, 13778)  # invalid parameters; no account; no account, and raw
 BEST: Final = "best_bid_price", "best_bid_amount", "best_ask_price", "best_ask_amount"
+NOUGHT: Final = ("bid_iv", "ask_iv")  # of a bid or ask that is not there the volatility is 0
 PRICED: Final[dict[Any, str]] = {MarkPrice: "mark_price", IndexPrice: "index_price", OpenInterest: "open_interest"}
-T = TypeVar("T")
-Row: TypeAlias = dict[str, Raw]
-"""JSON text is kept as it came, so that numbers keep their digits."""
-ROW: Final = Decoder(Row)
 
 
 class Params(Struct, Generic[T]):
@@ -62,10 +57,6 @@ class Levels(Struct, Generic[N]):
     prev_change_id: int = -1  # snapshots have none
 
 
-class Listing(Struct):
-    result: list[dict[str, Any]]
-
-
 Fills: TypeAlias = Push[list[Fill[N]]]
 Books: TypeAlias = Push[Levels[N]]
 
@@ -91,27 +82,20 @@ def book(m: Books[N], ctx: Ctx[N]) -> Out[N]:
     return BookSnapshot(*head, d.change_id) if d.type == "snapshot" else BookDelta(*head, None, d.change_id, d.prev_change_id)
 
 
-def numbers(row: Row, ctx: Ctx[N], *names: str) -> list[Any]:
-    """None for null, and for the 0 that stands for a bid, an ask or their volatility when there is none."""
-    texts = [bytes(row[name]).decode() if name in row else "null" for name in names]
-    found = [None if text == "null" else ctx.num(text) for text in texts]
-    return [None if x == 0 and name.startswith(("best_", "bid_iv", "ask_iv")) else x for name, x in zip(names, found, strict=True)]
-
-
 def quote(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     name, row = ctx.sym[m.params.channel.split(".")[1]].symbol, m.params.data
-    return Quote(ctx.exchange, name, int(row["timestamp"]) * MS, ctx.ts_recv, *numbers(row, ctx, *BEST))
+    return Quote(ctx.exchange, name, ms(row["timestamp"]), ctx.ts_recv, *sides(row, ctx, *BEST))
 
 
 def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     """Always whole. `interest_value` belongs to funding, and is not what open interest is worth."""
     d, instrument = m.params.data, ctx.sym[m.params.channel.split(".")[1]]
-    row = d | ROW.decode(d["stats"]) | ROW.decode(d.get("greeks", b"{}"))
-    head = ctx.exchange, instrument.symbol, int(row["timestamp"]) * MS, ctx.ts_recv
+    row = d | d["stats"] | d.get("greeks", {})
+    head = ctx.exchange, instrument.symbol, ms(row["timestamp"]), ctx.ts_recv
     # DOUBT: `volume_usd` of an inverse contract is the sum of its amounts, and an option's is not in its quote (documents, arithmetic on
     # their examples; settled by adding up a day of trades)
     volumes = ("volume_usd", "volume_usd") if instrument.size_unit == "contracts" else ("volume", "volume_notional")
-    out: list[Answer[N]] = [Ticker(*head, *numbers(row, ctx, "last_price", "", "high", "low", *volumes, *BEST))]
+    out: list[Answer[N]] = [Ticker(*head, *numbers(row, ctx, "last_price", "", "high", "low", *volumes), *sides(row, ctx, *BEST))]
     if instrument.kind != "spot":
         out += [kind(*head, x) for kind, x in zip(PRICED, numbers(row, ctx, *PRICED.values()), strict=True) if x is not None]
     if instrument.kind == "swap":
@@ -119,7 +103,7 @@ def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
         # inverse perpetuals; `funding_8h` is what the last eight hours came to; settled by those of linear ones)
         out.append(Funding(*head, numbers(row, ctx, "current_funding")[0], None, None, 8 * 3600))
     if instrument.kind == "option":
-        ivs = [x and ctx.num(f"{x:f}e-2") for x in numbers(row, ctx, "mark_iv", "bid_iv", "ask_iv")]
+        ivs = [x and ctx.num(f"{x:f}e-2") for x in numbers(row, ctx, "mark_iv", "bid_iv", "ask_iv", nought=NOUGHT)]
         out.append(Greeks(*head, *ivs, *numbers(row, ctx, "delta", "gamma", "vega", "theta", "rho", "underlying_price")))
     return out
 
@@ -130,14 +114,14 @@ def candle(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     instrument = ctx.sym[raw]
     # DOUBT: an option's `cost` is in the coin of its price, not in the quote of its symbol (a guess; settled by an option's candle)
     volumes = "cost" if instrument.size_unit == "contracts" else "volume", "cost" if instrument.kind != "option" else ""
-    head = ctx.exchange, instrument.symbol, None, ctx.ts_recv, RESOLUTIONS[resolution], int(row["tick"]) * MS
+    head = ctx.exchange, instrument.symbol, None, ctx.ts_recv, RESOLUTIONS[resolution], ms(row["tick"])
     return Candle(*head, *numbers(row, ctx, "open", "high", "low", "close", *volumes))
 
 
-def instruments(m: Listing, ctx: Ctx[N]) -> list[Instrument]:
+def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
     """Combos are left out. An option's `quote_currency` is that of its price, BTC, and its counter currency that of its strike."""
     out: list[Instrument] = []
-    for d in m.result:
+    for d in m["result"]:
         kind, base = "swap" if d.get("settlement_period") == "perpetual" else d["kind"], d["base_currency"]
         if kind not in ("spot", "swap", "future", "option"):
             continue
@@ -145,12 +129,11 @@ def instruments(m: Listing, ctx: Ctx[N]) -> list[Instrument]:
         settle = d.get("settlement_currency", base) if kind != "spot" else None
         # DOUBT: steps are the finest: `tick_size_steps` has coarser ones for higher prices (documents), spot books hold less than the
         # smallest order (0.00004923 BTC, a capture of 2026; settled by what Deribit says of the spot it routes to Coinbase)
-        tick, lot, strike = (Decimal(str(d[n])) if n in d else None for n in ("tick_size", "min_trade_amount", "strike"))
+        tick, lot, strike = (step(d.get(name)) for name in ("tick_size", "min_trade_amount", "strike"))
         expiry = d["expiration_timestamp"] * MS if kind in ("future", "option") else None
         unit, size = "contracts" if settle == base and kind != "option" else "base", Decimal(1) if settle else None
-        facts: Any = settle, kind, tick, lot, unit, size, expiry, strike, d.get("option_type"), d["is_active"]
-        name = symbol(base, quoted, settle, expiry, strike, d.get("option_type"))
-        out.append(Instrument(ctx.exchange, name, None, ctx.ts_recv, d["instrument_name"], base, quoted, *facts))
+        facts = settle, kind, tick, lot, unit, size, expiry, strike, d.get("option_type"), d["is_active"]
+        out.append(listed(ctx, d["instrument_name"], base, quoted, *facts))
     return out
 
 
@@ -170,4 +153,4 @@ NORMALIZE = keyed(after(b'"channel":"'), {
     b"trades.*": on(Fills, trades), b"book.*": on(Books, book), b"quote.*": on(Push[Row], quote), b"ticker.*": on(Push[Row], ticker),
     b"chart.trades.*": on(Push[Row], candle),
 }, other=other)  # fmt: skip
-INSTRUMENTS = on(Listing, instruments)
+INSTRUMENTS = on(Row, instruments)

@@ -1,16 +1,15 @@
 """Kraken spot, websocket v2. https://docs.kraken.com/api/docs/websocket-v2/"""
 
-from decimal import Decimal
 from itertools import groupby
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Checked, Ctx, History, Out, Reject, Unknown, on
-from streamer.symbols import format as symbol
 from streamer.times import rfc3339, rfc3339_or_none
 from streamer.types import BookDelta, BookSnapshot, Candle, Instrument, N, Quote, Side, Ticker, Trade
+from streamer.wire import Row, T, digits, listed, numbers, sides
 
 BARS: Final = {1: "1m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 240: "4h", 1440: "1d", 10080: "1w", 21600: "15d"}  # ccxt: 2w
 DEPTHS: Final = (10, 25, 100, 500, 1000)
@@ -19,7 +18,7 @@ CHANNELS |= {f"book-{depth}": {"depth": depth} for depth in DEPTHS} | {f"ohlc-{m
 """Their parameters. A topic is `book-25:BTC/USD`. A refusal does not say the channel: its place here is part of the `req_id`, repeated."""
 # DOUBT: v2 renames only these two (a third party's listing, 2026; settled by its `instrument` channel). ccxt renames LUNA and LUNA2 too
 V2_NAMES: Final = {"XBT": "BTC", "XDG": "DOGE"}
-T = TypeVar("T")
+BEST: Final = "bid", "bid_qty", "ask", "ask_qty"
 
 
 class Push(Struct, Generic[T]):
@@ -50,19 +49,6 @@ class TradeData(Struct, Generic[N]):
     timestamp: str
 
 
-class TickerData(Struct, Generic[N]):
-    symbol: str
-    bid: N | None = None
-    bid_qty: N | None = None
-    ask: N | None = None
-    ask_qty: N | None = None
-    last: N | None = None
-    high: N | None = None
-    low: N | None = None
-    volume: N | None = None
-    timestamp: str | None = None
-
-
 class Bar(Struct, Generic[N]):
     symbol: str
     interval: int
@@ -77,7 +63,6 @@ class Bar(Struct, Generic[N]):
 
 Books: TypeAlias = Push[BookData[N]]
 Trades: TypeAlias = Push[TradeData[N]]
-Tickers: TypeAlias = Push[TickerData[N]]
 Bars: TypeAlias = Push[Bar[N]]
 
 
@@ -98,15 +83,15 @@ def trades(m: Trades[N], ctx: Ctx[N]) -> Out[N]:
     return ticks if m.type == "update" else [History(list(same)) for _, same in groupby(ticks, lambda tick: tick.symbol)]
 
 
-def ticker(m: Tickers[N], ctx: Ctx[N]) -> Out[N]:
+def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     """One topic feeds both kinds: Kraken takes one trigger for a symbol and connection, and the messages do not tell theirs."""
     # DOUBT: an empty side is 0 or left out (an inference; settled by a pair without bids)
     # DOUBT: `bbo` may miss changes of size, and leave 24 h figures until the best prices move (documents; settled by a capture with `book`)
     out: list[Answer[N]] = []
     for d in m.data:
-        at = ctx.exchange, ctx.sym[d.symbol].symbol, rfc3339_or_none(d.timestamp), ctx.ts_recv
-        bid, ask = ((price, size) if price else (None, None) for price, size in ((d.bid, d.bid_qty), (d.ask, d.ask_qty)))
-        out += Quote(*at, *bid, *ask), Ticker(*at, d.last, None, d.high, d.low, d.volume, None, *bid, *ask)
+        at = ctx.exchange, ctx.sym[d["symbol"]].symbol, rfc3339_or_none(d.get("timestamp")), ctx.ts_recv
+        best = sides(d, ctx, *BEST)
+        out += Quote(*at, *best), Ticker(*at, *numbers(d, ctx, "last", "", "high", "low", "volume", ""), *best)
     return out
 
 
@@ -119,14 +104,13 @@ def candle(m: Bars[N], ctx: Ctx[N]) -> Out[N]:
     return out
 
 
-def instruments(m: dict[str, Any], ctx: Ctx[N]) -> list[Instrument]:
+def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
     # DOUBT: checksums are of these decimals (of BTC/USD and MINA/GBP in a third party's captures; settled by v2's `instrument` channel)
     out = []
     for p in (p for p in m["result"].values() if p.get("wsname")):
         base, _, quote = (V2_NAMES.get(part, part) for part in p["wsname"].partition("/"))
-        at = ctx.exchange, symbol(base, quote), None, ctx.ts_recv, f"{base}/{quote}", base, quote
-        price_step, size_step = (Decimal(1).scaleb(-p[key]) for key in ("pair_decimals", "lot_decimals"))
-        out.append(Instrument(*at, price_step=price_step, size_step=size_step, active=p.get("status", "online") == "online"))
+        steps, active = (digits(p["pair_decimals"]), digits(p["lot_decimals"])), p.get("status", "online") == "online"
+        out.append(listed(ctx, f"{base}/{quote}", base, quote, None, "spot", *steps, active=active))
     return out
 
 
@@ -146,7 +130,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
 
 NORMALIZE = keyed(
     after(b'"channel":"'),  # in an ack it stands deeper: that fails to decode as data, and goes to `other`
-    {b"book": on(Books, book), b"trade": on(Trades, trades), b"ticker": on(Tickers, ticker), b"ohlc": on(Bars, candle)},
+    {b"book": on(Books, book), b"trade": on(Trades, trades), b"ticker": on(Push[Row], ticker), b"ohlc": on(Bars, candle)},
     other=other,
 )
-INSTRUMENTS = on(dict[str, Any], instruments)
+INSTRUMENTS = on(Row, instruments)

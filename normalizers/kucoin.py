@@ -1,22 +1,19 @@
 """KuCoin spot, the classic websocket. https://www.kucoin.com/docs-new/websocket-api/base-info/introduction"""
 
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Ctx, Out, Ready, Reject, Restart, Unknown, on
-from streamer.symbols import format as symbol
 from streamer.types import BookDelta, BookSnapshot, Candle, Instrument, Level, N, Quote, Side, Ticker, Trade
+from streamer.wire import MS, Row, T, listed, ms, numbers, sides, step
 
-MS: Final = 1_000_000
 BARS: Final = {f"{i}min": f"{i}m" for i in (1, 3, 5, 15, 30)} | {f"{i}hour": f"{i}h" for i in (1, 2, 4, 6, 8, 12)}
 INTERVALS: Final = BARS | {"1day": "1d", "1week": "1w", "1month": "1M"}
 HOPELESS: Final = (400, 404)  # topic is invalid, topic does not exist
-T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]
+BEST: Final = "buy", "bidSize", "sell", "askSize"
 
 
 class Msg(Struct, Generic[T]):
@@ -56,25 +53,6 @@ class Best(Struct, Generic[N]):
     timestamp: int
 
 
-class Day(Struct, Generic[N], rename="camel"):
-    symbol: str
-    datetime: int
-    last_traded_price: N | None = None
-    open: N | None = None
-    high: N | None = None
-    low: N | None = None
-    vol: N | None = None
-    vol_value: N | None = None
-    buy: N | None = None
-    bid_size: N | None = None
-    sell: N | None = None
-    ask_size: N | None = None
-
-
-class Days(Struct, Generic[N]):
-    data: Day[N]
-
-
 class Full(Struct, Generic[N]):
     sequence: int
     bids: Sequence[Level[N]]
@@ -85,9 +63,7 @@ class Full(Struct, Generic[N]):
 Matches: TypeAlias = Msg[Match[N]]
 Updates: TypeAlias = Msg[Update[N]]
 Bests: TypeAlias = Msg[Best[N]]
-Snapshots: TypeAlias = Msg[Days[N]]
 Books: TypeAlias = Rest[Full[N]]
-Bars: TypeAlias = Msg[Row]
 
 
 def match(m: Matches[N], ctx: Ctx[N]) -> Out[N]:
@@ -111,14 +87,13 @@ def quote(m: Bests[N], ctx: Ctx[N]) -> Out[N]:
     return Quote(ctx.exchange, ctx.sym[m.topic.partition(":")[2]].symbol, m.data.timestamp * MS, ctx.ts_recv, *bid, *ask)
 
 
-def ticker(m: Snapshots[N], ctx: Ctx[N]) -> Out[N]:
-    d = m.data.data
-    best = d.buy or None, d.bid_size or None, d.sell or None, d.ask_size or None
-    day = d.last_traded_price, d.open, d.high, d.low, d.vol, d.vol_value
-    return Ticker(ctx.exchange, ctx.sym[d.symbol].symbol, d.datetime * MS, ctx.ts_recv, *day, *best)
+def ticker(m: Msg[Row], ctx: Ctx[N]) -> Out[N]:
+    d: Row = m.data["data"]
+    day = *numbers(d, ctx, "lastTradedPrice", "open", "high", "low", "vol", "volValue"), *sides(d, ctx, *BEST)
+    return Ticker(ctx.exchange, ctx.sym[d["symbol"]].symbol, ms(d["datetime"]), ctx.ts_recv, *day)
 
 
-def candle(m: Bars, ctx: Ctx[N]) -> Out[N]:
+def candle(m: Msg[Row], ctx: Ctx[N]) -> Out[N]:
     """Open, close, high, low; `time` in ns, the bar's in seconds. KuCoin does not say that a bar is closed."""
     raw, _, bar = m.topic.partition(":")[2].rpartition("_")
     start, *numbers = m.data["candles"]
@@ -134,11 +109,10 @@ def book_rest(m: Books[N], ctx: Ctx[N], inst: Instrument) -> BookSnapshot[N]:
 
 def instruments(m: Rest[list[Row]], ctx: Ctx[N]) -> list[Instrument]:
     out = []
-    for p in m.data:
-        base, quoted = p["baseCurrency"], p["quoteCurrency"]
-        at = ctx.exchange, symbol(base, quoted), None, ctx.ts_recv, p["symbol"], base, quoted
-        price_step, size_step = Decimal(p["priceIncrement"]), Decimal(p["baseIncrement"])
-        out.append(Instrument(*at, price_step=price_step, size_step=size_step, active=p["enableTrading"]))
+    for d in m.data:
+        price_step, size_step = step(d["priceIncrement"]), step(d["baseIncrement"])
+        named = d["symbol"], d["baseCurrency"], d["quoteCurrency"]
+        out.append(listed(ctx, *named, price_step=price_step, size_step=size_step, active=d["enableTrading"]))
     return out
 
 
@@ -156,13 +130,9 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     return () if kind == "pong" else Unknown(str(m.get("topic") or text).partition(":")[0])
 
 
-NORMALIZE = keyed(
-    after(b'"topic":"/', b":"),
-    {
-        b"market/match": on(Matches, match), b"market/level2": on(Updates, update), b"spotMarket/level1": on(Bests, quote),
-        b"market/snapshot": on(Snapshots, ticker), b"market/candles": on(Bars, candle),
-    },
-    other=other,
-)  # fmt: skip
+NORMALIZE = keyed(after(b'"topic":"/', b":"), {
+    b"market/match": on(Matches, match), b"market/level2": on(Updates, update), b"spotMarket/level1": on(Bests, quote),
+    b"market/snapshot": on(Msg[Row], ticker), b"market/candles": on(Msg[Row], candle),
+}, other=other)  # fmt: skip
 BOOK_REST = on(Books, book_rest)
 INSTRUMENTS = on(Rest[list[Row]], instruments)

@@ -6,22 +6,20 @@ no number: there a row is the venue's own object, read by `numbers`.
 """
 
 import re
-from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import astuple
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Checked, Ctx, Out, Reject, Restart, Unknown, on
-from streamer.symbols import format as symbol
+from streamer.wire import MS, Row, T, best, listed, ms, numbers, step
 
 from streamer.types import (  # isort: skip
-    BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
+    BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
     Ticker, Trade,
 )  # fmt: skip
 
-MS: Final = 1_000_000
 BARS: Final = {i: i for i in ("1s", "1m", "3m", "5m", "15m", "30m")} | {i: i.upper() for i in ("1h", "2h", "4h")} | {
     i: i[:-1] + i[-1].upper() + "utc" for i in ("6h", "12h", "1d", "2d", "3d", "1w", "1M", "3M")  # without utc: Hong Kong's days
 }  # fmt: skip
@@ -30,9 +28,8 @@ TYPES: Final[dict[str, Any]] = {"SPOT": "spot", "SWAP": "swap", "FUTURES": "futu
 RIGHTS: Final[dict[str, Any]] = {"C": "call", "P": "put"}
 SIDES: Final[dict[str, Any]] = {"buy": "buy", "sell": "sell"}
 REFUSED: Final = re.compile(r"channel:[\w-]+,inst\w+:[\w-]+")
+DAY: Final = "last", "open24h", "high24h", "low24h", "vol24h"
 HOPELESS: Final = ("60012", "60013", "60018")  # invalid request, invalid arguments, no such channel or instrument
-T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]
 
 
 class Arg(Struct, rename="camel"):
@@ -87,12 +84,7 @@ Bars: TypeAlias = Push[list[str]]
 
 
 def at(row: Row, ctx: Ctx[N]) -> tuple[str, str, int, int]:
-    return ctx.exchange, ctx.sym[row["instId"]].symbol, int(row["ts"]) * MS, ctx.ts_recv
-
-
-def numbers(row: Row, ctx: Ctx[N], *names: str) -> list[N | None]:
-    num, get = ctx.num, row.get
-    return [num(text) if (text := get(name)) else None for name in names]
+    return ctx.exchange, ctx.sym[row["instId"]].symbol, ms(row["ts"]), ctx.ts_recv
 
 
 def trades(m: Trades[N], ctx: Ctx[N]) -> Out[N]:
@@ -102,34 +94,30 @@ def trades(m: Trades[N], ctx: Ctx[N]) -> Out[N]:
     return [Trade(exchange, sym[d.inst_id].symbol, d.ts * MS, now, d.px, d.sz, d.side, d.trade_id) for d in m.data]
 
 
+def levels(side: list[WireLevel[N]]) -> list[Level[N]]:
+    return list(map(astuple, side))
+
+
 def books(m: Books[N], ctx: Ctx[N]) -> Out[N]:
     name = ctx.sym[m.arg.inst_id].symbol
     out: list[Answer[N]] = []
     for d in m.data:
-        head = ctx.exchange, name, d.ts * MS, ctx.ts_recv, list(map(astuple, d.bids)), list(map(astuple, d.asks))
+        head = ctx.exchange, name, d.ts * MS, ctx.ts_recv, levels(d.bids), levels(d.asks)
         snapshot = m.action == "snapshot"
         tick: Any = BookSnapshot(*head, d.seq_id) if snapshot else BookDelta(*head, None, d.seq_id, d.prev_seq_id)
         out.append(Checked(name, d.checksum, tick) if d.checksum else tick)
     return out
 
 
-def best(side: list[WireLevel[N]]) -> tuple[N, N] | tuple[None, None]:
-    return (side[0].price, side[0].size) if side else (None, None)
-
-
 def quote(m: Books[N], ctx: Ctx[N]) -> Out[N]:
     name = ctx.sym[m.arg.inst_id].symbol
-    return [Quote(ctx.exchange, name, d.ts * MS, ctx.ts_recv, *best(d.bids), *best(d.asks)) for d in m.data]
+    return [Quote(ctx.exchange, name, d.ts * MS, ctx.ts_recv, *best(levels(d.bids)), *best(levels(d.asks))) for d in m.data]
 
 
 def ticker(m: Rows, ctx: Ctx[N]) -> Out[N]:
     """`vol24h` counts as sizes do; `volCcy24h` is in quote currency for spot only, else in base."""
-    out: list[Answer[N]] = []
-    for d in m.data:
-        quoted = "volCcy24h" if d["instType"] == "SPOT" else ""
-        names = "last", "open24h", "high24h", "low24h", "vol24h", quoted, "bidPx", "bidSz", "askPx", "askSz"
-        out.append(Ticker(*at(d, ctx), *numbers(d, ctx, *names)))
-    return out
+    rows = [(d, "volCcy24h" if d["instType"] == "SPOT" else "") for d in m.data]
+    return [Ticker(*at(d, ctx), *numbers(d, ctx, *DAY, quoted, "bidPx", "bidSz", "askPx", "askSz")) for d, quoted in rows]
 
 
 def candle(m: Bars, ctx: Ctx[N]) -> Out[N]:
@@ -137,7 +125,7 @@ def candle(m: Bars, ctx: Ctx[N]) -> Out[N]:
     name, bar, num = ctx.sym[m.arg.inst_id].symbol, m.arg.channel.removeprefix("candle"), ctx.num
     head = ctx.exchange, name, None, ctx.ts_recv, INTERVALS.get(bar, bar)
     return [
-        Candle(*head, int(ts) * MS, num(o), num(h), num(low), num(c), num(v), num(value), None, end == "1")
+        Candle(*head, ms(ts), num(o), num(h), num(low), num(c), num(v), num(value), None, end == "1")
         for ts, o, h, low, c, v, _, value, end, *_ in m.data
     ]
 
@@ -146,10 +134,10 @@ def funding(m: Rows, ctx: Ctx[N]) -> Out[N]:
     """`fundingRate` is due at `fundingTime`; the interval may change, so it is what lies between the two times."""
     out: list[Answer[N]] = []
     for d in m.data:
-        due, following = int(d["fundingTime"]), d.get("nextFundingTime")
-        interval_s = (int(following) - due) // 1000 if following else None
+        due, following = ms(d["fundingTime"]), d.get("nextFundingTime")
+        interval_s = (ms(following) - due) // 10**9 if following else None
         rate, predicted = numbers(d, ctx, "fundingRate", "nextFundingRate")
-        out.append(Funding(*at(d, ctx), rate, predicted, due * MS, interval_s))
+        out.append(Funding(*at(d, ctx), rate, predicted, due, interval_s))
     return out
 
 
@@ -186,19 +174,18 @@ def greeks(m: Rows, ctx: Ctx[N]) -> Out[N]:
 
 
 def instruments(m: Listing, ctx: Ctx[N]) -> list[Instrument]:
-    return [_instrument(d, ctx) for d in m.data]
-
-
-def _instrument(d: Row, ctx: Ctx[Any]) -> Instrument:
     """A contract is `ctVal * ctMult` of `ctValCcy`: 1 * 0.01 BTC for a BTC option; for futures x * 1 of base (linear) or quote."""
-    kind = TYPES[d["instType"]]
-    base, quoted = (d["baseCcy"], d["quoteCcy"]) if kind == "spot" else (d["uly"] or d["instId"]).split("-")[:2]
-    settle, right, unit = d["settleCcy"] or None, RIGHTS.get(d["optType"]), "base" if d["ctValCcy"] in ("", base) else "contracts"
-    price_step, size_step, value, times, strike = (Decimal(d[n]) if d[n] else None for n in ("tickSz", "lotSz", "ctVal", "ctMult", "stk"))
-    expiry = int(d["expTime"]) * MS if kind in ("future", "option") else None  # elsewhere the day of delisting
-    name, size = symbol(base, quoted, settle, expiry, strike, right), value * (times or 1) if value else None
-    facts: Any = settle, kind, price_step, size_step, unit, size, expiry, strike, right, d["state"] == "live"
-    return Instrument(ctx.exchange, name, None, ctx.ts_recv, d["instId"], base, quoted, *facts)
+    out = []
+    for d in m.data:
+        kind = TYPES[d["instType"]]
+        base, quoted = (d["baseCcy"], d["quoteCcy"]) if kind == "spot" else (d["uly"] or d["instId"]).split("-")[:2]
+        settle, right, unit = d["settleCcy"] or None, RIGHTS.get(d["optType"]), "base" if d["ctValCcy"] in ("", base) else "contracts"
+        price_step, size_step, value, times, strike = (step(d[name]) for name in ("tickSz", "lotSz", "ctVal", "ctMult", "stk"))
+        expiry = ms(d["expTime"]) if kind in ("future", "option") else None  # elsewhere the day of delisting
+        size = value * (times or 1) if value else None
+        facts = settle, kind, price_step, size_step, unit, size, expiry, strike, right, d["state"] == "live"
+        out.append(listed(ctx, d["instId"], base, quoted, *facts))
+    return out
 
 
 def arg_of(topic: str) -> dict[str, str]:
@@ -223,14 +210,10 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     return None if event == "unsubscribe" else Unknown(str(event or m["arg"]["channel"]))
 
 
-NORMALIZE = keyed(
-    after(b'{"arg":{"channel":"'),  # acks begin with their id or event, so they go straight to `other`
-    {
-        b"trades": on(Trades, trades), b"tickers": on(Rows, ticker), b"candle*": on(Bars, candle), b"bbo-tbt": on(Books, quote),
-        b"books": on(Books, books), b"books-l2-tbt": on(Books, books),  # the latter every 10 ms: for VIPs, and in old recordings
-        b"funding-rate": on(Rows, funding), b"mark-price": on(Rows, mark), b"index-tickers": on(Rows, index),
-        b"open-interest": on(Rows, open_interest), b"liquidation-orders": on(Rows, liquidation), b"opt-summary": on(Rows, greeks),
-    },
-    other=other,
-)  # fmt: skip
+NORMALIZE = keyed(after(b'{"arg":{"channel":"'), {  # acks begin with their id or event, so they go straight to `other`
+    b"trades": on(Trades, trades), b"tickers": on(Rows, ticker), b"candle*": on(Bars, candle), b"bbo-tbt": on(Books, quote),
+    b"books": on(Books, books), b"books-l2-tbt": on(Books, books),  # the latter every 10 ms: for VIPs, and in old recordings
+    b"funding-rate": on(Rows, funding), b"mark-price": on(Rows, mark), b"index-tickers": on(Rows, index),
+    b"open-interest": on(Rows, open_interest), b"liquidation-orders": on(Rows, liquidation), b"opt-summary": on(Rows, greeks),
+}, other=other)  # fmt: skip
 INSTRUMENTS = on(Listing, instruments)

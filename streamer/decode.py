@@ -56,7 +56,7 @@ def _strict(of: Callable[[Any], Any], num: type[float] | type[Decimal]) -> Calla
     as_float = msgspec.json.Decoder(of(FLOAT), strict=False).decode
     if num is float:
         return as_float
-    as_decimal = msgspec.json.Decoder(of(Decimal), strict=False, float_hook=Decimal).decode  # the hook: digits of plain rows
+    as_decimal = msgspec.json.Decoder(of(Decimal), strict=False, float_hook=_literal).decode
 
     def decode(data: bytes) -> Any:
         if not data.isascii() or b"\\" in data or (b"_" in data and _UNDERSCORED.search(data) is not None):
@@ -64,6 +64,14 @@ def _strict(of: Callable[[Any], Any], num: type[float] | type[Decimal]) -> Calla
         return as_decimal(data)
 
     return decode
+
+
+def _literal(text: str) -> Decimal:
+    """A number of a plain row, where nothing says its type. (The time that `int` takes for 1E+9999999 is anybody's.)"""
+    number = Decimal(text)
+    if not _sane(number):
+        raise msgspec.ValidationError(f"{text:.40} is out of range")
+    return number
 
 
 def _concrete(wire: Any, number: Any) -> Any:
@@ -207,6 +215,14 @@ def _sane(x: Decimal) -> bool:
         return False
     exponent = x.as_tuple().exponent
     return isinstance(exponent, int) and exponent >= LEAST
+
+
+def _plain_number(text: str) -> Decimal:
+    """A bare number of a plain row. Checked at once: `int` of Decimal("1e999999999") takes for ever."""
+    number = Decimal(text)
+    if not _sane(number):
+        raise BadNumber(f"{text:.40} is not a number within reason")
+    return number
 
 
 def check_decimals(answers: Sequence[Any]) -> None:

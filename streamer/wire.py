@@ -4,6 +4,7 @@ from collections.abc import Container, Sequence, Set
 from decimal import Decimal
 from typing import Any, Final, TypeAlias, TypeVar
 
+from streamer.errors import BadNumber
 from streamer.spec import Ctx, whole
 from streamer.symbols import format as symbol
 from streamer.types import Instrument, N
@@ -14,11 +15,16 @@ T = TypeVar("T")
 """What a venue's envelope holds."""
 Row: TypeAlias = dict[str, Any]
 """A message of a rare channel: its fields as they came. Bare numbers with a point are of the chosen type, so their digits are kept."""
+MINUTE: Final = " minute"
 
 
 def number(value: Any, ctx: Ctx[N]) -> N | None:
     """A number out of a row. None for what is missing, null or empty."""
-    return None if value is None or value == "" else ctx.num(value)
+    if value is None or value == "":
+        return None
+    if value.__class__ is bool:
+        raise BadNumber(f"{value} is no number")
+    return ctx.num(value)
 
 
 def ms(value: Any) -> int:
@@ -34,22 +40,26 @@ def numbers(row: Row, ctx: Ctx[N], *names: str, nought: Container[str] = ()) -> 
     return [None if not x and name in nought else x for name, x in zip(names, found, strict=True)] if nought else found
 
 
+def sides(row: Row, ctx: Ctx[N], *names: str) -> list[Any]:
+    """Bid, its size, ask and its size under these four names. Where the price is missing or 0 that side is empty: two Nones."""
+    found = numbers(row, ctx, *names)
+    return [x if found[i & 2] else None for i, x in enumerate(found)]
+
+
 def best(side: Sequence[Sequence[N]]) -> tuple[N, N] | tuple[None, None]:
     """(price, size) of the first level; two Nones when there is none."""
     return (side[0][0], side[0][1]) if side else (None, None)
 
 
-def merge(ctx: Ctx[Any], key: Any, fields: Row, minute: object, whole: bool) -> tuple[Row, Set[str]] | None:
-    """A sparse row: `fields` are what changed since the last message of this `key`, or all of it when it is `whole`.
+def merge(known: Row | None, fields: Row, minute: object) -> tuple[Row, Set[str]]:
+    """A sparse row: `fields` are what changed since the row was as it is `known`.
 
-    The answer is the row as it is now, and the names of what is news: those that came, and once a `minute` all of them, for those who
-    subscribed since. None as long as nothing whole has come.
+    The answer is the row as it is now (to be kept in `ctx.mem` once the message was understood), and the names of what is news: those that
+    came, and once a `minute` all of them, for those who subscribed since.
     """
-    known: Row | None = {} if whole else ctx.mem.get(key)
-    if known is None:
-        return None
-    row = ctx.mem[key] = known | fields | {"": minute}
-    return row, fields.keys() if minute == known.get("") else row.keys()
+    known = known or {}
+    row = known | fields | {MINUTE: minute}
+    return row, fields.keys() if minute == known.get(MINUTE) else row.keys()
 
 
 def step(value: Any) -> Decimal | None:

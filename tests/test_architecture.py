@@ -35,7 +35,7 @@ LAYERS = {
     # words: what ticks, symbols, times and errors are
     "words": Layer("types errors times symbols rules version"),
     "books": Layer("book checksum sync", "words"),
-    "spec": Layer("frames spec decode channels declaration urls", "words books"),
+    "spec": Layer("frames spec decode channels wire declaration urls", "words books"),
     # protocols of which the packets are read by a library
     "socketio": Layer("socketio", "words spec", "engineio socketio"),
     # meaning and facts: pure, and nothing but these parts

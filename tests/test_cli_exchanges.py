@@ -24,6 +24,10 @@ def test_json_lists_the_99_and_says_what_is_built() -> None:
     binance = next(r for r in rows if r["id"] == "binance")
     assert (binance["transport"], binance["proof"]) == ("websocket", {"spot": "sequence"})
     assert binance["kinds"] == ["trade", "book", "quote", "ticker", "candle"]
+    assert {r["id"]: r["transport"] for r in rows if r["id"] in ("coinspot", "binanceusdm")} == {
+        "coinspot": "poll",
+        "binanceusdm": "websocket+poll",
+    }
 
 
 def test_a_country_by_name_and_by_code() -> None:

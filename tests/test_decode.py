@@ -186,6 +186,50 @@ def test_keys_of_a_star_are_remembered_within_bounds(num: Any, monkeypatch: pyte
         decode(b'{"e":"depth_' + b"x" * 100_000, ctx)
 
 
+class Named(Struct, Generic[N]):
+    p: N
+    ch: str = ""
+    rep: str = ""
+
+
+@both
+def test_a_star_stands_for_anything_and_the_key_may_stand_behind_other_marks(num: Any) -> None:
+    def told(name: str) -> Any:
+        return on(Named, lambda m, ctx: Unknown(f"{name} {m.p}"))
+
+    entries = {b"m.*.trade.x": told("trade"), b"m.*.x": told("other"), b"m.*.k.*": told("bar"), b"m.*": told("rest"), b"m.a.y": told("y")}
+    decode = keyed(after(b'"ch":"', also=(b'"rep":"', b'"topic":"')), entries, other=other).compile(num)
+    ctx: Ctx[Any] = Ctx("x", "", Symbols(), num)
+    for key, name in (
+        ("m.a.trade.x", "trade"),
+        ("m.a.x", "other"),
+        ("m..x", "other"),
+        ("m.b.k.1", "bar"),
+        ("m.a.y", "y"),
+        ("m.x\ny", "rest"),
+    ):
+        for mark in ("ch", "rep", "topic"):
+            for _ in range(2):
+                assert decode(f'{{"p":1.5,"{mark}":"{key}"}}'.encode(), ctx) == Unknown(f"{name} 1.5")
+    assert decode(b'{"p":1,"rep":"m.a.trade.x","topic":"m.a.x","ch":"m.b.k.1"}', ctx) == Unknown(f"bar {num(1)}")
+    assert decode(b'{"p":1,"ch":"n.a.x"}', ctx) == decode(b'{"p":1}', ctx) == Unknown("?")
+
+
+def test_plain_rows_keep_the_digits_of_bare_numbers() -> None:
+    row = module.decoder(dict[str, Any], Decimal)(b'{"a":1.10,"b":[1e-8,3],"c":0.1000000000000000000}')
+    assert {name: str(x) for name, x in row.items()} == {"a": "1.10", "b": "[Decimal('1E-8'), 3]", "c": "0.1000000000000000000"}
+    assert module.decoder(dict[str, Any], float)(b'{"a":1.10}') == {"a": 1.1}
+
+
+@pytest.mark.parametrize("number", ["1e31", "-1e31", "1E+9999999", "1e-61", "1e-9999999"])
+def test_plain_rows_hold_no_number_out_of_reason(number: str) -> None:
+    """A time of 1E+9999999 ms made an `int` would take minutes."""
+    form = keyed(after(b'"e":"'), {b"row": on(dict[str, Any], lambda m, ctx: Ack(int(m["t"])))}, other=other)
+    with pytest.raises(BadFrame) as e:
+        take(form, Decimal, f'{{"e":"row","t":{number}}}'.encode())
+    assert e.value.reason == "number"
+
+
 def test_numbers_of_text_that_handlers_make() -> None:
     assert bounded("1.10") == 1.1
     assert str(exact("1.10")) == "1.10"

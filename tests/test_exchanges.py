@@ -15,7 +15,7 @@ from streamer.book_stream import BookStream
 from streamer.encode import encode
 from streamer.line import proof_of
 from streamer.replay import Replayer
-from streamer.spec import FromRest, Poll, fill
+from streamer.spec import FromRequest, FromRest, Poll, fill
 from streamer.symbols import parse
 from streamer.types import KIND, BookDelta, BookSnapshot, BookStale, Gap, Status, Tick, Trade
 from tests import sessions

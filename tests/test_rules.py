@@ -74,6 +74,22 @@ def test_chained_as_okx_documents_it(seq: int, prev: int | None, last: int, verd
 
 
 @pytest.mark.parametrize(
+    ("prev", "last", "verdict", "fresh_verdict"),
+    [
+        (100, 107, APPLY, APPLY),  # HTX's step 2: its prevSeqNum is the seqNum of the answer
+        (100, 100, APPLY, DROP),  # nothing changed
+        (90, 95, GAP, DROP),  # the answer is ahead of the stream
+        (95, 100, DROP, DROP),
+        (98, 103, GAP, GAP),  # what changed and changed back on both sides of the answer is in neither
+        (102, 107, GAP, GAP),
+    ],
+)
+def test_aligned_to_a_snapshot_asked_for_apart(prev: int, last: int, verdict: Verdict, fresh_verdict: Verdict) -> None:
+    assert aligned(100, delta(None, last, prev), GOING) is verdict
+    assert aligned(100, delta(None, last, prev), FRESH) is fresh_verdict
+
+
+@pytest.mark.parametrize(
     ("last", "verdict", "fresh_verdict"),
     [(101, APPLY, APPLY), (102, GAP, GAP), (100, DROP, DROP), (99, GAP, DROP), (1, GAP, DROP)],
 )

@@ -1,6 +1,6 @@
 """Binance spot. https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -74,26 +74,30 @@ CHANNELS = {
 } | {f"kline_{interval}": Channel(("candle",), candle) for interval in INTERVALS}
 
 
-def subscribe(c: Connection, streams: Iterable[str]) -> None:
-    """Of an unknown symbol nothing ever comes."""
+Channels = Mapping[str, Channel]
+
+
+def subscribe(c: Connection, streams: Iterable[str], channels: Channels) -> None:
+    """Of an unknown symbol nothing ever comes, nor of a channel that this address does not have."""
     for stream in streams:
         name, _, channel = stream.partition("@")
         instrument = c.exchange.find(name.upper())
-        if instrument is not None and name == instrument.id.lower():
-            c.subscribe(stream, CHANNELS[channel], instrument, interval=channel.removeprefix("kline_"))
+        if instrument is not None and name == instrument.id.lower() and channel in channels:
+            c.subscribe(stream, channels[channel], instrument, interval=channel.removeprefix("kline_"))
 
 
-def opened(c: Connection) -> None:
+def opened(c: Connection, here: Channels = CHANNELS) -> None:
     c.every(20, Connection.ping)
-    subscribe(c, (s for s in c.query.get("streams", "").split("/") if s.partition("@")[2] in CHANNELS))
+    subscribe(c, c.query.get("streams", "").split("/"), here)
 
 
-def heard(c: Connection, text: str) -> None:
+def heard(c: Connection, text: str, known: Channels = CHANNELS, here: Channels = CHANNELS) -> None:
+    """`known` are the channels of all addresses, `here` those of this one."""
     command = orjson.loads(text)
     method, streams, n = command["method"], command.get("params", []), command["id"]
     result = None
-    if method == "SUBSCRIBE" and all(s.partition("@")[2] in CHANNELS for s in streams):
-        subscribe(c, streams)
+    if method == "SUBSCRIBE" and all(s.partition("@")[2] in known for s in streams):
+        subscribe(c, streams, here)
     elif method == "UNSUBSCRIBE":
         for stream in streams:
             c.unsubscribe(stream)
