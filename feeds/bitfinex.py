@@ -44,6 +44,6 @@ FEED = Feed(
     book={"public": FromStream(checksum=Crc32(25, "interleaved", javascript, ":", True, True), depths=(25, 100, 250), line_counted=True)},
     ping=Ping(20, command("ping")),
     quiet_s=35,  # each channel has a heartbeat every 15 s
-    # DOUBT: 25 channels a connection (one page), 30 (another), 36 (a third party's probe, 2026); for commands no limit is given
+    # DOUBT: 25 channels a connection (one page), 30 (another), 36 (a third party's probe, 2026; settled by subscribing to more)
     limits=Limits(connects=(20, 60.0), sends=(10, 1.0), rest=(60, 60.0), topics_per_line=25, topics_per_command=25),
 )

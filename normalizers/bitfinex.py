@@ -113,7 +113,7 @@ def status(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
 
 def liquidation(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
     """Of all pairs. One comes when it is triggered and when it is executed (`match`): that is taken. A long (amount > 0) is sold."""
-    # DOUBT: one page calls the price "acquired", another that of the trigger; if old ones come at subscribing is not said (documents)
+    # DOUBT: one page calls the price "acquired", another that of the trigger (documents; settled by one beside its trade)
     num, out = ctx.num, []
     for _, id, mts, _, raw, amount, _, _, match, _, _, price, *_ in m.data:
         if match and price is not None:

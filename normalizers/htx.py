@@ -3,25 +3,22 @@ and sell sides"): half of that is told here. Books, quotes and liquidations are 
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 import orjson
 from msgspec import Struct
 
 from streamer.decode import after, keyed
-from streamer.spec import Ack, Ctx, History, Out, Reject, Reply, Unknown, on
-from streamer.symbols import format as symbol
+from streamer.spec import Ack, Ctx, History, Out, Reject, Reply, Unknown, on, whole
+from streamer.wire import MS, Row, T, digits, listed, ms, number
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side, Ticker,
     Trade,
 )  # fmt: skip
 
-MS: Final = 1_000_000
 INTERVALS: Final = {"1min": "1m", "5min": "5m", "15min": "15m", "30min": "30m", "60min": "1h", "4hour": "4h", "1day": "1d", "1week": "1w"}
 SIDES: Final[dict[str, Side]] = {"buy": "buy", "sell": "sell"}
-T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]
 
 
 class Push(Struct, Generic[T], kw_only=True):
@@ -57,22 +54,22 @@ def trades(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     # DOUBT: so were all 21 streams recorded; what never traded may send none, and its first is lost (settled by a new listing)
     spot, old, ctx.mem[m.ch] = ctx.market == "spot", m.ch not in ctx.mem, True
     name, step, parts = ("tradeId", -1, 1) if spot else ("id", 1, 2)
-    fills = [(at(m.ch, d["ts"], ctx), ctx.num(d["amount"]) / parts, SIDES[d["direction"]], d) for d in m.tick["data"][::step]]
-    out = [Trade(*head, ctx.num(d["price"]), size, side, str(d[name])) for head, size, side, d in fills]
+    fills = [(at(m.ch, whole(d["ts"]), ctx), ctx.num(d["amount"]) / parts, SIDES[d["direction"]], d) for d in m.tick["data"][::step]]
+    out = [Trade(*head, ctx.num(d["price"]), size, side, str(whole(d[name]))) for head, size, side, d in fills]
     return History(out) if old else out
 
 
 def book(m: Push[Mbp[N]], ctx: Ctx[N]) -> Out[N]:
     d, head = m.tick, (*at(m.ch, m.ts, ctx), m.tick.bids, m.tick.asks)
-    whole = d.event == "snapshot" or isinstance(m, Data)
-    return BookSnapshot(*head, d.last) if whole else BookDelta(*head, None, d.last, d.prev)
+    complete = d.event == "snapshot" or isinstance(m, Data)
+    return BookSnapshot(*head, d.last) if complete else BookDelta(*head, None, d.last, d.prev)
 
 
 def quote(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     """Contracts have a level a side, or none; spot price and size by themselves."""
     d = m.tick
     sides = [(d["bid"], d["bidSize"]), (d["ask"], d["askSize"])] if ctx.market == "spot" else [d.get("bid"), d.get("ask")]
-    best: list[Any] = [None if side is None else ctx.num(side[i]) for side in sides for i in (0, 1)]
+    best: list[Any] = [number(side and side[i], ctx) for side in sides for i in (0, 1)]
     return Quote(*at(m.ch, m.ts, ctx), *best)
 
 
@@ -87,19 +84,19 @@ def bar(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     volume, value = (num(d[name]) / parts if name in d else None for name in names)
     if channel[0] == "detail":
         return Ticker(*head, close, opened, high, low, volume, value)
-    return Candle(*head, INTERVALS[channel[1]], d["id"] * 1000 * MS, opened, high, low, close, volume, value, d["count"])
+    return Candle(*head, INTERVALS[channel[1]], ms(d["id"]) * 1000, opened, high, low, close, volume, value, whole(d["count"]))
 
 
 def funding(m: Data[list[Row]], ctx: Ctx[N]) -> Out[N]:
     """`funding_time` is when the rate was computed, `settlement_time` when it is due."""
-    rows = [(at(f".{d['contract_code']}", m.ts, ctx), ctx.num(d["funding_rate"]), int(d["settlement_time"]) * MS) for d in m.tick]
+    rows = [(at(f".{d['contract_code']}", m.ts, ctx), ctx.num(d["funding_rate"]), ms(d["settlement_time"])) for d in m.tick]
     return [Funding(*head, rate, None, due) for head, rate, due in rows]
 
 
 def liquidation(m: Data[list[Row]], ctx: Ctx[N]) -> Out[N]:
     """At the price of bankruptcy."""
     # DOUBT: a client's notes say that since 2024 nothing comes here; the documents still have it (settled by listening for a day)
-    rows = [(at(f".{d['contract_code']}", d["created_at"], ctx), SIDES[d["direction"]], d) for d in m.tick]
+    rows = [(at(f".{d['contract_code']}", whole(d["created_at"]), ctx), SIDES[d["direction"]], d) for d in m.tick]
     return [Liquidation(*head, side, ctx.num(d["price"]), ctx.num(d["volume"])) for head, side, d in rows]
 
 
@@ -111,20 +108,20 @@ def open_interest(m: Data[list[Row]], ctx: Ctx[N], i: Instrument) -> Out[N]:
 
 def instruments(m: Data[list[Row]], ctx: Ctx[N]) -> list[Instrument]:
     """Pairs, and contracts: only linear ones have a `business_type`, and the code of a future ends in its day."""
-    out = []
+    out: list[Instrument] = []
     for d in m.tick:
-        code: str = str(d.get("contract_code") or d["symbol"])
-        expiry = int(d["delivery_time"]) * MS if code[-6:].isdigit() else None
-        if "contract_code" in d:
-            base, quoted = d["symbol"], [*code.split("-"), "USD"][1]
-            settle, unit = (quoted, "base") if "business_type" in d else (base, "contracts")
-            steps: Any = [Decimal(f"{Decimal(d[name]).normalize():f}") for name in ("price_tick", "contract_size")]
-            facts: Any = "future" if expiry else "swap", steps[0], Decimal(1), unit, steps[1], expiry, None, None, d["contract_status"] == 1
-        else:
-            base, quoted, settle = d["base-currency"].upper(), d["quote-currency"].upper(), None
-            steps = [Decimal(1).scaleb(-d[f"{name}-precision"]) for name in ("price", "amount")]
-            facts = "spot", *steps, "base", None, None, None, None, d["state"] == "online"
-        out.append(Instrument(ctx.exchange, symbol(base, quoted, settle, expiry), None, ctx.ts_recv, code, base, quoted, settle, *facts))
+        if "contract_code" not in d:
+            base, quoted, active = d["base-currency"].upper(), d["quote-currency"].upper(), d["state"] == "online"
+            steps = digits(d["price-precision"]), digits(d["amount-precision"])
+            out.append(listed(ctx, d["symbol"], base, quoted, None, "spot", *steps, active=active))
+            continue
+        code, base, active = str(d["contract_code"]), d["symbol"], d["contract_status"] == 1
+        quoted = code.split("-")[1] if "-" in code else "USD"
+        settle, unit = (quoted, "base") if "business_type" in d else (base, "contracts")
+        expiry = ms(d["delivery_time"]) if code[-6:].isdigit() else None
+        tick, size = (Decimal(str(d[name])).normalize() + 0 for name in ("price_tick", "contract_size"))
+        kind = "future" if expiry else "swap"
+        out.append(listed(ctx, code, base, quoted, settle, kind, tick, Decimal(1), unit, size, expiry, active=active))
     return out
 
 

@@ -185,8 +185,8 @@ def slow(data: bytes, ctx: Ctx[Any], other: Handler, error: Exception | None) ->
 
 
 def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
-    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body (because of an
-    `UnknownId`, if that was it).
+    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body (because
+    of an `UnknownId`, if that was it).
 
     Its Decimals are checked in both number modes: an instrument's steps are always exact.
     """
@@ -215,14 +215,6 @@ def _sane(x: Decimal) -> bool:
         return False
     exponent = x.as_tuple().exponent
     return isinstance(exponent, int) and exponent >= LEAST
-
-
-def _plain_number(text: str) -> Decimal:
-    """A bare number of a plain row. Checked at once: `int` of Decimal("1e999999999") takes for ever."""
-    number = Decimal(text)
-    if not _sane(number):
-        raise BadNumber(f"{text:.40} is not a number within reason")
-    return number
 
 
 def check_decimals(answers: Sequence[Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from streamer import registry
+from streamer.doubts import read as read_doubts
 from streamer.line import proof_of
 from streamer.rules import unnumbered
 from streamer.spec import BookMethod, Feed, FromRequest, FromRest, FromStream, Poll
@@ -43,6 +44,12 @@ def lines_of(exchange: str) -> tuple[int, int]:
     return code_lines(feed), code_lines(normalizer) if normalizer.exists() else 0
 
 
+def all_lines(exchange: str) -> int:
+    """Lines of both files, blank ones, comments and docstrings too."""
+    files = [REPO / folder / f"{exchange}.py" for folder in ("feeds", "normalizers")]
+    return sum(len(f.read_text().splitlines()) for f in files if f.exists())
+
+
 def book_row(method: BookMethod) -> str:
     """How a book is kept, in a few words."""
     if isinstance(method, FromRest | FromRequest):
@@ -61,12 +68,12 @@ def coverage() -> Iterator[str]:
     yield "# What is covered, and what each exchange can prove\n"
     yield "Made by `python -m tests.gendocs` from the feeds and their sessions; do not edit.\n"
     feeds = {e: registry.load(e) for e in registry.built()}
-    yield "| exchange | markets | kinds | by REST only | lines of code: feed + normalizer |\n|---|---|---|---|---|"
+    yield "| exchange | markets | kinds | by REST only | lines of code: feed + normalizer (all lines) |\n|---|---|---|---|---|"
     sizes = {e: lines_of(e) for e in feeds}
     for e, feed in feeds.items():
         polled = [k for (_, k), t in feed.topics.items() if isinstance(t, Poll)]
         kinds = ", ".join(k for k in feed.kinds() if k not in polled)
-        yield f"| {e} | {', '.join(feed.endpoints)} | {kinds} | {', '.join(polled)} | {sizes[e][0]} + {sizes[e][1]} |"
+        yield f"| {e} | {', '.join(feed.endpoints)} | {kinds} | {', '.join(polled)} | {sizes[e][0]} + {sizes[e][1]} ({all_lines(e)}) |"
     yield "\nLines of code: without blank lines, comments and docstrings; 0 where the normalizer is another exchange's."
     yield f"Median pair: {median(sum(s) for s in sizes.values()):g} lines; largest: {max(sum(s) for s in sizes.values())}.\n"
     yield "## Books\n"
@@ -95,17 +102,9 @@ def doubts() -> Iterator[str]:
     yield "# Doubts\n"
     yield "Every `# DOUBT:` in the code: what is believed, from where, and what would settle it.\n"
     yield "Made by `python -m tests.gendocs`; do not edit.\n"
-    for path in sorted(p for folder in ("feeds", "normalizers", "streamer") for p in (REPO / folder).rglob("*.py")):
-        rows = path.read_text().splitlines()
-        for i, row in enumerate(rows):
-            _, mark, text = row.partition("# DOUBT:")
-            if not mark:
-                continue
-            for more in rows[i + 1 :]:
-                if not more.strip().startswith("# ") or "DOUBT:" in more:
-                    break
-                text += " " + more.strip().removeprefix("# ")
-            yield f"- `{path.relative_to(REPO).as_posix()}` {text.strip()}"
+    files = sorted(p for folder in ("feeds", "normalizers", "streamer") for p in (REPO / folder).rglob("*.py"))
+    for doubt in read_doubts(files):
+        yield f"- `{doubt.where.partition(':')[0]}` {doubt.text}"
 
 
 DOCS = {"coverage.md": coverage, "doubts.md": doubts}

@@ -86,10 +86,10 @@ def test_what_is_suspended_is_not_active() -> None:
 
 
 def test_a_swap_that_ends_is_no_future() -> None:
-    row = {"symbol": "BTC", "contract_code": "BTC-USDT", "contract_size": 0.001, "price_tick": 0.1, "contract_status": 0,
+    row = {"symbol": "BTC", "contract_code": "BTC-USDT", "contract_size": 100, "price_tick": 1e-8, "contract_status": 0,
            "delivery_time": "1774598400000", "business_type": "swap"}  # fmt: skip
     [i] = parse_instruments(FEED, orjson.dumps({"status": "ok", "data": [row], "ts": TS}), 0)
-    assert (i.symbol, i.kind, i.expiry) == (LINEAR, "swap", None)
+    assert (i.symbol, i.kind, i.expiry, str(i.contract_size), i.price_step) == (LINEAR, "swap", None, "100", Decimal("1e-8"))
 
 
 def test_a_list_that_is_an_error_is_no_list() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streamer.rules import APPLY, DROP, GAP, Verdict, chained, counted, overlap, rising, straddled_chain, unnumbered
+from streamer.rules import APPLY, DROP, GAP, Verdict, aligned, chained, counted, overlap, rising, straddled_chain, unnumbered
 from streamer.types import BookDelta
 
 FRESH, GOING = True, False
@@ -99,7 +99,7 @@ def test_counted_one_by_one(last: int, verdict: Verdict, fresh_verdict: Verdict)
     assert counted(100, delta(None, last), FRESH) is fresh_verdict
 
 
-@pytest.mark.parametrize("rule", [overlap, straddled_chain, chained, counted, rising, unnumbered])
+@pytest.mark.parametrize("rule", [overlap, straddled_chain, chained, aligned, counted, rising, unnumbered])
 @pytest.mark.parametrize("fresh", [FRESH, GOING])
 def test_without_numbers_everything_passes(rule: Any, fresh: bool) -> None:
     assert rule(None, delta(5, 6, 4), fresh) is APPLY
