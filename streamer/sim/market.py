@@ -157,10 +157,12 @@ class Market:
         self.seq += 1
 
     def _take(self, at: tuple[str, str, int, int]) -> Iterator[Trade[D]]:
-        """An order that takes from the best levels, as far as its size goes."""
+        """An order that takes from the best levels, as far as its size goes, but never all there is."""
         side: Side = self.random.choice(("buy", "sell"))
+        if self._cheap():
+            side = "buy"
         ladder, left = (self.asks if side == "buy" else self.bids), self._some()
-        for key in ladder.keys[:3]:
+        for key in ladder.keys[: min(3, len(ladder.keys) - 1)]:
             taken = min(left, ladder.sizes[key])
             self._set(ladder, key, ladder.sizes[key] - taken)
             yield self._trade(at, side, self.price(key), self.size(taken))
@@ -188,6 +190,8 @@ class Market:
         """Somebody places, changes or takes away an order, mostly near the best price."""
         rng = self.random
         ladder = rng.choice((self.bids, self.asks))
+        if ladder is self.bids and self._cheap():
+            ladder = self.asks  # bids only come, until the price has risen
         near = min(int(rng.expovariate(0.2)), len(ladder.keys) - 1)
         act = rng.random()
         if act < 0.45:
@@ -196,9 +200,15 @@ class Market:
             self._set(ladder, ladder.keys[near], 0)
         else:
             room = self._spread() - 1
+            if ladder is self.asks and self._cheap():
+                ladder = self.bids
             inside = room > 0 and (room > 4 * self._gap or rng.random() < 0.3)
             step = -rng.randint(1, min(room, 4 * self._gap)) if inside else rng.randint(0, 20 * self._gap)
             self._place(ladder, ladder.keys[0] + step)
+
+    def _cheap(self) -> bool:
+        """So near to nothing that there would soon be no room for bids. The asks that go and the buyers then drive the price up."""
+        return -self.bids.keys[0] < self.depth
 
     def _spread(self) -> int:
         """In ticks; the keys of bids are negative prices."""
