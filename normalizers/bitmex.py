@@ -10,7 +10,7 @@ from msgspec import Struct
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Broken, Ctx, History, Out, Reject, Unknown, on, whole
 from streamer.times import rfc3339, rfc3339_or_none
-from streamer.wire import Row, T, listed, merge, number
+from streamer.wire import Row, T, listed, merge, numbers, parsed
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side, Ticker,
@@ -31,6 +31,7 @@ TOLD: Final[dict[Any, Sequence[str]]] = {
 }  # fmt: skip
 """What the table of instruments says of each kind, in the order of its fields; "" for what it does not say."""
 READ: Final[dict[str, Any]] = {"trades": whole, "fundingTimestamp": rfc3339, "fundingInterval": lambda x: rfc3339(x) // 10**9 - 946684800}
+NUMBERS: Final = {name for names in TOLD.values() for name in names} - READ.keys()
 
 
 class Table(Struct, Generic[T]):
@@ -63,9 +64,9 @@ def at(raw: str, timestamp: str | None, ctx: Ctx[N]) -> tuple[str, str, int | No
     return ctx.exchange, ctx.sym[raw].symbol, rfc3339_or_none(timestamp), ctx.ts_recv
 
 
-def read(row: Row, name: str, ctx: Ctx[N]) -> Any:
-    found = row.get(name)
-    return READ[name](found) if found is not None and name in READ else number(found, ctx)
+def read(row: Row, ctx: Ctx[N]) -> Row:
+    """The row with its numbers and times made of their text."""
+    return {name: READ[name](x) if name in READ and x is not None else x for name, x in parsed(row, ctx, NUMBERS).items()}
 
 
 def level(price: N | None, size: N | None) -> Level[N]:
@@ -112,9 +113,9 @@ def candle(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
     interval, out = m.table.removeprefix("tradeBin"), []
     for d in m.data if m.action == "insert" else m.data[-1:]:
         head, start = at(d["symbol"], d["timestamp"], ctx), rfc3339(d["timestamp"]) - SPANS[interval] * 10**9
-        facts: Any = [read(d, name, ctx) for name in ("open", "high", "low", "close", "volume", "foreignNotional", "trades")]
-        if None not in facts[:4]:  # it was traded before
-            out.append(Candle(*head, interval, start, *(*facts, True)))
+        o, high, low, c, volume, value = numbers(d, ctx, "open", "high", "low", "close", "volume", "foreignNotional")
+        if o is not None:  # it was traded before
+            out.append(Candle(*head, interval, start, o, high, low, c, volume, value, d.get("trades"), True))
     return out
 
 
@@ -126,9 +127,9 @@ def instrument(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
         known: Row | None = {} if m.action == "partial" else ctx.mem.get(table)
         if known is None:
             continue
-        row, new = merge(known, d, str(d.get("timestamp"))[:16])
+        row, new = merge(known, read(d, ctx), str(d.get("timestamp"))[:16])
         for kind in [k for k in ([Ticker] if about.kind == "spot" else TOLD) if not new.isdisjoint(TOLD[k])]:
-            values = [read(row, name, ctx) for name in TOLD[kind]]
+            values = [row.get(name) for name in TOLD[kind]]
             if kind is OpenInterest and values[1] is not None:
                 values[1] = values[1] / 10 ** DIGITS[about.quote] if about.quote == about.settle in DIGITS else None
             if any(x is not None for x in values):

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Ctx, Out, Reject, Unknown, on
-from streamer.wire import MS, Row, T, best, listed, merge, ms, numbers, step
+from streamer.wire import MS, Row, T, best, listed, merge, ms, numbers, parsed, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
@@ -35,6 +35,7 @@ TICKERS: Final[dict[str, dict[Any, Sequence[str]]]] = {
     | {Greeks: ("markPriceIv", "bidIv", "askIv", "delta", "gamma", "vega", "theta", "", "underlyingPrice")},
 }  # fmt: skip
 """What a market's ticker says of each kind, in the order of its fields; "" for what it does not say."""
+NUMBERS: Final = {name for told in TICKERS.values() for names in told.values() for name in names} | {"fundingRate"}
 
 
 class Push(Struct, Generic[T]):
@@ -91,12 +92,13 @@ def quote(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
 
 def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
     """What a delta leaves out has not changed. A kind is given when some of it is news."""
-    row, new = merge(ctx.mem.get(m.topic) if m.type == "delta" else None, m.data, m.ts // 60_000)
+    known = ctx.mem.get(m.topic) if m.type == "delta" else None
+    row, new = merge(known, parsed(m.data, ctx, NUMBERS, NOUGHT), m.ts // 60_000)
     head, due, hours = at(m, row["symbol"], ctx), row.get("nextFundingTime"), row.get("fundingIntervalHour")
-    found = [(kind, numbers(row, ctx, *names, nought=NOUGHT)) for kind, names in TICKERS[ctx.market].items() if not new.isdisjoint(names)]
+    found = [(kind, [row.get(name) for name in names]) for kind, names in TICKERS[ctx.market].items() if not new.isdisjoint(names)]
     out = [kind(*head, *values) for kind, values in found if any(x is not None for x in values)]
     if due and not new.isdisjoint(("fundingRate", "nextFundingTime", "fundingIntervalHour")):
-        out.append(Funding(*head, numbers(row, ctx, "fundingRate")[0], None, ms(due), int(hours) * 3600 if hours else None))
+        out.append(Funding(*head, row.get("fundingRate"), None, ms(due), int(hours) * 3600 if hours else None))
     ctx.mem[m.topic] = row
     return out
 

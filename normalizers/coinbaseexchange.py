@@ -68,8 +68,10 @@ def snapshot(m: Snapshot[N], ctx: Ctx[N]) -> Out[N]:
 
 
 def update(m: Update[N], ctx: Ctx[N]) -> Out[N]:
-    bids = [(price, size) for side, price, size in m.changes if side == "buy"]
-    asks = [(price, size) for side, price, size in m.changes if side == "sell"]
+    bids: list[Level[N]] = []
+    asks: list[Level[N]] = []
+    for side, price, size in m.changes:
+        (bids if side == "buy" else asks).append((price, size))
     return BookDelta(*at(m.product_id, m.time, ctx), bids, asks)
 
 

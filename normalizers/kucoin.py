@@ -37,13 +37,18 @@ class Match(Struct, Generic[N], rename="camel"):
     time: int
 
 
-class Update(Struct, Generic[N], rename="camel"):
-    """A change is price, size and its own number, which lies within `sequence_start` and `sequence_end`."""
+class Changes(Struct, Generic[N]):
+    """Price, size and its own number, which lies within `sequence_start` and `sequence_end`."""
 
+    bids: list[tuple[N, N, N]]
+    asks: list[tuple[N, N, N]]
+
+
+class Update(Struct, Generic[N], rename="camel"):
     symbol: str
     sequence_start: int
     sequence_end: int
-    changes: dict[Literal["bids", "asks"], list[tuple[N, N, N]]]
+    changes: Changes[N]
     time: int | None = None
 
 
@@ -76,7 +81,8 @@ def update(m: Updates[N], ctx: Ctx[N]) -> Out[N]:
     # DOUBT: an example of KuCoin's has sequenceStart above sequenceEnd (captures do not; settled by any capture of today)
     d = m.data
     at = ctx.exchange, ctx.sym[d.symbol].symbol, None if d.time is None else d.time * MS, ctx.ts_recv
-    bids, asks = ([(price, size) for price, size, _ in side if price] for side in (d.changes["bids"], d.changes["asks"]))
+    bids = [(price, size) for price, size, _ in d.changes.bids if price]
+    asks = [(price, size) for price, size, _ in d.changes.asks if price]
     return BookDelta(*at, bids, asks, d.sequence_start, d.sequence_end)
 
 

@@ -6,7 +6,7 @@ is read in constant time. The book knows no sequence rule, checksum or clock: `s
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
-from typing import Generic
+from typing import Any, Generic
 
 from streamer.types import BookSnapshot, Level, N
 
@@ -30,16 +30,21 @@ class BookSide(Generic[N]):
 
     def replace(self, levels: Iterable[Level[N]]) -> None:
         """Forget all and take these levels; zero sizes are left out."""
-        sizes = {price: size for price, size in levels if size}
-        if any(size < 0 for size in sizes.values()) or len(sizes) > MAX_LEVELS:
+        sizes = dict(levels)
+        least = min(sizes.values(), default=1)
+        if least < 0 or len(sizes) > MAX_LEVELS:
             raise BadLevel("a negative size or too many levels in a snapshot")
+        if not least:
+            sizes = {price: size for price, size in sizes.items() if size}
         prices = sorted(sizes)
         if prices and prices[0] <= 0:
             raise BadLevel(f"price {prices[0]} in a snapshot")
         self.sizes, self.prices = sizes, prices
 
-    def update(self, levels: Iterable[Level[N]]) -> None:
+    def update(self, levels: Sequence[Level[N]]) -> None:
         """Set absolute sizes; 0 removes. Removing an unknown level is legal and does nothing (Binance, Kaiko)."""
+        if not levels:
+            return
         sizes, prices = self.sizes, self.prices
         for price, size in levels:
             if size > 0:
@@ -65,7 +70,7 @@ class BookSide(Generic[N]):
 
     def bound(self, edge: N | None) -> Sequence[N]:
         """Keep nothing that is worse than `edge`. The prices that went."""
-        prices = self.prices
+        prices: list[Any] = self.prices
         if edge is None or not prices or (prices[-1] <= edge if self.ascending else prices[0] >= edge):
             return ()
         return self._drop(slice(bisect_right(prices, edge), None) if self.ascending else slice(0, bisect_left(prices, edge)))
@@ -121,7 +126,8 @@ class Book(Generic[N]):
     @property
     def crossed(self) -> bool:
         """Is the best bid above the best ask? Locked (equal) is not crossed."""
-        bids, asks = self.bids.prices, self.asks.prices
+        bids: list[Any] = self.bids.prices
+        asks: list[Any] = self.asks.prices
         return bool(bids and asks) and bids[-1] > asks[0]
 
     def truncate(self, depth: int) -> tuple[Sequence[N], Sequence[N]]:

@@ -11,7 +11,7 @@ from streamer.ledger import Ledger
 from streamer.mailbox import Mailbox, weight
 from streamer.spec import Broken, Checked
 from streamer.streams import Need, Source, Stream
-from streamer.sync import Sync
+from streamer.sync import NO_CUT, Sync
 from streamer.types import BookDelta, BookSnapshot, BookStale, Instrument, Level, Quote, Status, Tick
 from streamer.views import DepthView, Scale, scale_levels, scale_tick
 
@@ -235,10 +235,10 @@ class BookSource(Source):
         if taken == "applied":
             if stream.leader is self:
                 stream.ts_last = tick.ts_recv
-                if sync.cut[0] or sync.cut[1]:
+                if sync.cut is not NO_CUT and (sync.cut[0] or sync.cut[1]):
                     tick = _with_cut(tick, *sync.cut)
                 stream.publish_book(tick, sync.book)
-            return self.need() if sync.thin else None
+            return self.need() if sync.reach is not None and sync.thin else None
         if taken == "stale":
             return self._fallen(tick.ts_recv)
         return None if sync.live else self.need()

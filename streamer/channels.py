@@ -21,6 +21,7 @@ HELD_BYTES: Final = 4 << 20
 """Of frames whose channel is not known yet, each counted with `FRAME_COST`; beyond that all are forgotten."""
 FRAME_COST: Final = 100
 HELD: Final = "held"
+HELD_ERRORS: Final = (BadFrame, *HANDLER_ERRORS)
 NEXT: Final = "next in line"
 LAST_TRADE: Final = "last trade"
 MANY: Final = b"[["
@@ -143,7 +144,7 @@ def numbered(
                             answers += listed(read(data, skip + len(number) + len(until), ctx.mem[number], ctx))
                         except UnknownId:
                             continue
-            except (BadFrame, *HANDLER_ERRORS):
+            except HELD_ERRORS:
                 answers.append(Restart("held_frame"))
             finally:
                 ctx.ts_recv = now

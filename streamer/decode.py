@@ -7,7 +7,7 @@ heartbeats, surprises) goes a slow road: parsed as plain JSON and given to `othe
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple, Union
+from typing import Annotated, Any, Final, NamedTuple, Union
 
 import msgspec
 import orjson
@@ -15,12 +15,13 @@ from msgspec import Meta
 
 from streamer.errors import BadFrame, BadNumber
 from streamer.spec import BOUND, Checked, Ctx, Decode, Handler, History, Normalizer, On, Out, Page, Unknown, UnknownId
-from streamer.types import Tick
+from streamer.types import BookSnapshot, Tick
 
 FLOAT = Annotated[float, Meta(ge=-BOUND, le=BOUND)]
 """Lax mode lets nan and inf through; the bounds do not (about a fifth more on a 40-level message)."""
 HANDLER_ERRORS = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 """What a handler may raise over a message of an unexpected shape."""
+REST_ERRORS = (msgspec.MsgspecError, RecursionError, *HANDLER_ERRORS)
 NUMBER_ERRORS = ("Expected `float`", "Expected `decimal`", "Invalid decimal", "out of range")
 """How msgspec names a bad number."""
 KEYS_KEPT = 1024
@@ -184,12 +185,18 @@ def slow(data: bytes, ctx: Ctx[Any], other: Handler, error: Exception | None) ->
     return answer
 
 
+READERS: Final[dict[Any, Callable[..., Any]]] = {}
+"""Those that `rest` made: making a decoder takes as long as reading a snapshot of a thousand levels."""
+
+
 def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
     """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body (because
     of an `UnknownId`, if that was it).
 
     Its Decimals are checked in both number modes: an instrument's steps are always exact.
     """
+    if (spec, num) in READERS:
+        return READERS[spec, num]
     decode, handle = decoder(spec.wire, num), spec.handle
 
     def read(body: bytes, ctx: Ctx[Any], *more: Any) -> Any:
@@ -197,11 +204,13 @@ def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
             out = handle(decode(body), ctx, *more)
         except UnknownId as e:
             raise BadFrame(f"REST answer names {e.args[0]!s:.40}, which the list does not hold", "unknown_id") from e
-        except (msgspec.MsgspecError, RecursionError, *HANDLER_ERRORS) as e:
+        except REST_ERRORS as e:
             raise BadFrame(f"REST answer not understood: {type(e).__name__}: {e}", "shape") from None
-        check_decimals(out if isinstance(out, list | tuple) else (out,))
+        if num is Decimal or not isinstance(out, BookSnapshot):
+            check_decimals(out if isinstance(out, list | tuple) else (out,))
         return out
 
+    READERS[spec, num] = read
     return read
 
 

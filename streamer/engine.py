@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -195,6 +195,10 @@ class Engine:
             elif not served.live:
                 waiting.append((want, served.state))
         return waiting, error
+
+    def served(self, box: Mailbox) -> Mapping[Want, Stream | StreamerError | None]:
+        """What became of each want of a subscriber: its stream, why there is none, or None while the instruments are not there."""
+        return dict(self._wants.get(box, {}))
 
     def notify(self) -> None:
         """Something changed its state."""

@@ -54,6 +54,11 @@ class Listing:
         """An instrument was named that we do not know: read the list again as soon as the last time is five minutes ago."""
         self._refresh.set()
 
+    async def refresh(self) -> None:
+        """Read the list again now, at the venue's pace. Raises `IoFailure`."""
+        self._refreshed = self._io.monotonic()
+        await self._renew()
+
     async def _load(self) -> None:
         await asyncio.sleep(max(0.0, self._not_before - self._io.monotonic()))
         self._not_before = self._io.monotonic() + next(self._waits)

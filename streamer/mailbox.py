@@ -144,8 +144,8 @@ class Mailbox:
             tick = self._next()
         else:
             tick = self._buf.popleft()
-            if tick.__class__ in BOOK:
-                self._heavy -= weight(tick)
+            if self._heavy and tick.__class__ in BOOK:
+                self._heavy -= LEVEL_BYTES * (len(tick.bids) + len(tick.asks))  # its `weight`
         self.delivered += 1
         return tick
 

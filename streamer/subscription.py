@@ -56,10 +56,11 @@ class Subscription:
     async def __anext__(self) -> Any:
         box = self.box
         while True:
-            if len(box):
+            try:
                 return box.pop()
-            if box.closed:
-                self._ended()
+            except IndexError:
+                if box.closed:
+                    self._ended()
             await self._wait()
 
     def batches(self, most: int = 10_000) -> AsyncIterator[list[Any]]:

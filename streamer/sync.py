@@ -16,7 +16,7 @@ which were kept, are applied to it once more.
 
 from collections.abc import Sequence
 from itertools import chain, dropwhile
-from typing import Generic, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 from msgspec.structs import replace
 
@@ -30,6 +30,7 @@ MAX_HELD = 10_000
 MAX_HELD_LEVELS = 100_000
 """Levels in them: some 20 MB."""
 CROSSED_GRACE_NS = 1_000_000_000
+NO_CUT: Final[tuple[Sequence[Any], Sequence[Any]]] = ((), ())
 Taken: TypeAlias = Literal["applied", "dropped", "held", "stale"]
 """What became of a delta. `applied`: publish it. `stale`: the book just fell, see `stale_reason`."""
 
@@ -62,7 +63,7 @@ class Sync(Generic[N]):
         self.reach = reach
         self.repeats = repeats
         self.edges: tuple[N | None, N | None] = (None, None)  # the worst (bid, ask) price known; None: the whole side is
-        self.cut: tuple[Sequence[N], Sequence[N]] = ((), ())  # (bid, ask) prices that the last delta pushed out, or brought from outside
+        self.cut: tuple[Sequence[N], Sequence[N]] = NO_CUT  # (bid, ask) prices that the last delta pushed out, or brought from outside
         self.grace = grace
         self.book: Book[N] = Book()
         self.held: list[BookDelta[N]] = []
@@ -118,7 +119,11 @@ class Sync(Generic[N]):
         self._fresh = False
         self.applied += 1
         self.ts_recv = tick.ts_recv
-        if self._crossed_too_long(tick.ts_recv):
+        bids: list[Any] = book.bids.prices
+        asks: list[Any] = book.asks.prices
+        if not (bids and asks and bids[-1] > asks[0]):
+            self._crossed_since = None
+        elif self._crossed_too_long(tick.ts_recv):
             self._fall("crossed", tick)
             return "stale"
         if checksum is not None and not self._sums_to(checksum):
@@ -127,7 +132,7 @@ class Sync(Generic[N]):
         if self.reach is not None and self._left() < self.reach // 10:
             self._fall("thin", tick)
             return "stale"
-        if self.renewing or self.repeats:
+        if self.hold and (self.repeats or self.renewing):
             self._keep(tick)
         return "applied"
 
@@ -235,8 +240,9 @@ class Sync(Generic[N]):
 
     def _left(self) -> int:
         """Levels of the side of which least is known."""
-        sides = zip((self.book.bids, self.book.asks), self.edges, strict=True)
-        return min((len(side.prices) for side, edge in sides if edge is not None), default=MAX_HELD)
+        bids = len(self.book.bids.prices) if self.edges[0] is not None else MAX_HELD
+        asks = len(self.book.asks.prices) if self.edges[1] is not None else MAX_HELD
+        return bids if bids < asks else asks
 
     def _sums_to(self, checksum: int) -> bool:
         if self.checksum is None:
@@ -245,8 +251,7 @@ class Sync(Generic[N]):
         return self.checksum(self.book, self.instrument) == checksum
 
     def _crossed_too_long(self, ts: int) -> bool:
-        bids, asks = self.book.bids.prices, self.book.asks.prices
-        if not (bids and asks and bids[-1] > asks[0]):
+        if not self.book.crossed:
             self._crossed_since = None
             return False
         if self._crossed_since is None:

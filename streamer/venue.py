@@ -62,6 +62,8 @@ class Venue:
         self.leaving: list[Connection] = []
         self.pollers: dict[str, Poller] = {}
         self.boxes: dict[Mailbox, int] = {}
+        self.on_relist: Callable[[], None] = lambda: None
+        """Told when a later list of instruments differs from what was known."""
         self._spawn = spawn
         self._names = 0
 
@@ -85,6 +87,7 @@ class Venue:
             for box in list(self.boxes):
                 box.offer(instrument)
         self.hub.relist(changed)
+        self.on_relist()
 
     # what is wanted
 

@@ -51,15 +51,28 @@ def best(side: Sequence[Sequence[N]]) -> tuple[N, N] | tuple[None, None]:
     return (side[0][0], side[0][1]) if side else (None, None)
 
 
+def parsed(row: Row, ctx: Ctx[N], names: Container[str], nought: Container[str] = ()) -> Row:
+    """The row with what stands under `names` as numbers: so they are read once, and not each time that the row they are merged into is."""
+    out = {}
+    for name, value in row.items():
+        if name in names:
+            value = number(value, ctx)
+            if not value and name in nought:
+                value = None
+        out[name] = value
+    return out
+
+
 def merge(known: Row | None, fields: Row, minute: object) -> tuple[Row, Set[str]]:
     """A sparse row: `fields` are what changed since the row was as it is `known`.
 
     The answer is the row as it is now (to be kept in `ctx.mem` once the message was understood), and the names of what is news: those that
     came, and once a `minute` all of them, for those who subscribed since.
     """
-    known = known or {}
-    row = known | fields | {MINUTE: minute}
-    return row, fields.keys() if minute == known.get(MINUTE) else row.keys()
+    row = {**known, **fields} if known else dict(fields)
+    again = known is None or known.get(MINUTE) != minute
+    row[MINUTE] = minute
+    return row, row.keys() if again else fields.keys()
 
 
 def step(value: Any) -> Decimal | None:
