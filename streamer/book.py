@@ -29,7 +29,7 @@ class BookSide(Generic[N]):
         self.sizes: dict[N, N] = {}
 
     def replace(self, levels: Iterable[Level[N]]) -> None:
-        """Forget all and take these levels; zero sizes are left out."""
+        """Forget all and take these levels, the last where a price comes twice; zero sizes are left out."""
         sizes = dict(levels)
         least = min(sizes.values(), default=1)
         if least < 0 or len(sizes) > MAX_LEVELS:

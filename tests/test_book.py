@@ -42,7 +42,8 @@ class AgainstADict(RuleBasedStateMachine):
     def replace(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]], seq: int | None) -> None:
         new = self.numbers(bids), self.numbers(asks)
         self.book.replace(BookSnapshot("x", "A/B", None, 0, *new, seq))
-        self.model = ({p: s for p, s in new[0] if s}, {p: s for p, s in new[1] if s})
+        bid_sizes, ask_sizes = dict(new[0]), dict(new[1])  # a price that comes twice counts as it comes last, as in updates
+        self.model = ({p: s for p, s in bid_sizes.items() if s}, {p: s for p, s in ask_sizes.items() if s})
         assert self.book.seq == seq
 
     @rule(depth=st.integers(1, 10))
