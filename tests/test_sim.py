@@ -91,6 +91,18 @@ def test_trades_take_what_the_book_had_at_their_price_and_count_in_the_day() -> 
     assert market.now("ticker", T0).last == market.trades[-1].price
 
 
+def test_a_market_near_nothing_never_runs_out_of_bids() -> None:
+    cheap = listed(replace(BTC.instrument, symbol="CHEAP/USDT", id="CHEAPUSDT", price_step=D("0.0001")), D("0.005"))
+    for seed in range(3):
+        market = Market(cheap, seed, T0, depth=40)
+        for i in range(5000):
+            market.step(T0 + i * STEP)
+            (bids, asks) = market.book()
+            assert bids
+            assert asks
+            assert 0 < bids[0][0] < asks[0][0]
+
+
 def test_the_same_seed_makes_the_same_market() -> None:
     one, two, other = (Market(BTC, seed, T0) for seed in (7, 7, 8))
     for n in range(50):
