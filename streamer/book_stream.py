@@ -45,7 +45,7 @@ class BookStream(Stream):
         super().relist(instrument, scale)
         for source in self.sources.values():
             if isinstance(source, BookSource):
-                source.sync.instrument = instrument
+                source.sync.relist(instrument)
         if isinstance(self.leader, BookSource) and self.leader.live:
             self.lead(self.leader)
 

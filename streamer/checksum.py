@@ -48,6 +48,10 @@ def javascript(number: float | Decimal, step: Decimal | None = None) -> str:
     return format(Decimal(text), "f") if -7 < int(exponent) < 21 else f"{digits}e{int(exponent):+d}"
 
 
+MAX_KNOWN = 2_000
+"""Texts of levels that are remembered for a book."""
+
+
 class Crc32(Struct, frozen=True):
     """A CRC32 over the top `depth` levels.
 
@@ -63,19 +67,27 @@ class Crc32(Struct, frozen=True):
     signed: bool = False
     negative_asks: bool = False
 
-    def __call__(self, book: Book[Any], instrument: Instrument) -> int:
-        """The checksum of `book` now."""
+    def __call__(self, book: Book[Any], instrument: Instrument, known: dict[Level[Any], str] | None = None) -> int:
+        """The checksum of `book` now. `known`: the texts of levels that were hashed before, of this book and with these steps; most of a
+        book is as it was."""
         bids, asks = book.bids.top(self.depth), book.asks.top(self.depth)
         if self.negative_asks:
             asks = [(price, -size) for price, size in asks]
         levels = asks + bids if self.order == "asks_bids" else list(_interleave(bids, asks))
-        crc = zlib.crc32(self.text(levels, instrument).encode())
+        crc = zlib.crc32(self.text(levels, instrument, known).encode())
         return crc - (1 << 32) if self.signed and crc >> 31 else crc
 
-    def text(self, levels: Sequence[Level[Any]], instrument: Instrument) -> str:
+    def text(self, levels: Sequence[Level[Any]], instrument: Instrument, known: dict[Level[Any], str] | None = None) -> str:
         """What is hashed."""
-        write, price_step, size_step = self.write, instrument.price_step, instrument.size_step
-        return self.separator.join([t for price, size in levels for t in (write(price, price_step), write(size, size_step))])
+        write, price_step, size_step, separator = self.write, instrument.price_step, instrument.size_step, self.separator
+        if known is None or not levels or levels[0][0].__class__ is not float:  # equal Decimals may be of different digits
+            known = {}
+        elif len(known) > MAX_KNOWN:
+            known.clear()
+        for level in levels:
+            if level not in known:
+                known[level] = f"{write(level[0], price_step)}{separator}{write(level[1], size_step)}"
+        return separator.join([known[level] for level in levels])
 
 
 def _interleave(bids: list[Level[Any]], asks: list[Level[Any]]) -> list[Level[Any]]:

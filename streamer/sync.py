@@ -39,8 +39,8 @@ class Sync(Generic[N]):
     """Keeps `book` of `instrument`. `live` tells whether it is known to be right; `stale_reason` why not."""
 
     __slots__ = (
-        "_crossed_since", "_floor", "_fresh", "_held_levels", "applied", "asked", "book", "checksum", "cut", "depth", "dropped", "edges",
-        "grace", "held", "hold", "instrument", "live", "reach", "refused", "repeats", "rule", "stale_reason", "summed", "ts_recv",
+        "_crossed_since", "_floor", "_fresh", "_held_levels", "_texts", "applied", "asked", "book", "checksum", "cut", "depth", "dropped",
+        "edges", "grace", "held", "hold", "instrument", "live", "reach", "refused", "repeats", "rule", "stale_reason", "summed", "ts_recv",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,7 @@ class Sync(Generic[N]):
         self._crossed_since: int | None = None
         self._floor: int | None = None  # the book was known to be this far; a snapshot from before it is old news
         self._held_levels = 0
+        self._texts: dict[Any, str] = {}  # of levels that were summed
 
     @property
     def thin(self) -> bool:
@@ -204,6 +205,11 @@ class Sync(Generic[N]):
         self._fall("checksum")
         return False
 
+    def relist(self, instrument: Instrument) -> None:
+        """The instrument's facts are others now; its steps are part of what is summed."""
+        self.instrument = instrument
+        self._texts.clear()
+
     def fall(self, reason: str) -> bool:
         """Stop trusting the book (disconnect, bad frame, resync asked for by hand). True if it was live until now.
 
@@ -248,7 +254,7 @@ class Sync(Generic[N]):
         if self.checksum is None:
             return True
         self.summed += 1
-        return self.checksum(self.book, self.instrument) == checksum
+        return self.checksum(self.book, self.instrument, self._texts) == checksum
 
     def _crossed_too_long(self, ts: int) -> bool:
         if not self.book.crossed:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.book import Book
-from streamer.checksum import Crc32, fixed, javascript, shortest
+from streamer.checksum import MAX_KNOWN, Crc32, fixed, javascript, shortest
 from streamer.types import BookSnapshot, Instrument
 
 OKX = Crc32(25, "interleaved", shortest, ":", signed=True)
@@ -105,3 +105,18 @@ def test_asks_hashed_with_negative_sizes() -> None:
     crc = Crc32(25, "interleaved", javascript, ":", signed=True, negative_asks=True)
     value = zlib.crc32(b"100:2:101:-3")
     assert crc(book({"100": "2"}, {"101": "3"}, float), INSTRUMENT) == value - (1 << 32 if value >> 31 else 0)
+
+
+def test_texts_of_levels_are_remembered_for_floats_only_and_bounded() -> None:
+    crc = Crc32(2, "interleaved", shortest, ":")
+    known: dict[Any, str] = {}
+    live = book({"2": "1.5"}, {"3": "0.5"}, float)
+    assert crc(live, INSTRUMENT, known) == crc(live, INSTRUMENT) == zlib.crc32(b"2:1.5:3:0.5")
+    assert known == {(2.0, 1.5): "2:1.5", (3.0, 0.5): "3:0.5"}
+    live.bids.update([(2.0, 1.25)])
+    assert crc(live, INSTRUMENT, known) == zlib.crc32(b"2:1.25:3:0.5")
+    exact = book({"2.0": "1.50"}, {}, Decimal)
+    assert crc(exact, INSTRUMENT, known) == zlib.crc32(b"2.0:1.50"), "equal to a float, but of other digits"
+    known.update(dict.fromkeys(((float(i), 1.0) for i in range(MAX_KNOWN + 1)), ""))
+    assert crc(live, INSTRUMENT, known) == zlib.crc32(b"2:1.25:3:0.5")
+    assert len(known) == 2
