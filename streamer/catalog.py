@@ -74,17 +74,19 @@ async def fetch_instruments(feed: Feed, gates: Gates, io: Io) -> tuple[list[Inst
     """The instruments of a venue, and whether these are all: one list of several failing costs its own. All failing raises the last
     `IoFailure`."""
     found: list[Instrument] = []
-    failure: Exception | None = None
+    failures: list[IoFailure | BadFrame] = []
     for first in feed.instruments.urls:
         try:
             async for body in _pages(feed, gates, first):
                 found += await asyncio.to_thread(parse_instruments, feed, body, io.now())
         except (IoFailure, BadFrame) as e:
-            log.warning("%s: instruments: %s", feed.name, e)
-            failure = e
-    if not found and failure is not None:
-        raise failure if isinstance(failure, IoFailure) else IoFailure(str(failure), "bad_answer")
-    return found, failure is None and bool(found)  # an empty list would take every instrument away
+            failures.append(e)
+    if not found and failures:
+        last = failures[-1]
+        raise last if isinstance(last, IoFailure) else IoFailure(str(last), "bad_answer")
+    for failure in failures:
+        log.warning("%s: one list of instruments of several: %s", feed.name, failure)
+    return found, not failures and bool(found)  # an empty list would take every instrument away
 
 
 async def _pages(feed: Feed, gates: Gates, url: str | None) -> AsyncIterator[bytes]:

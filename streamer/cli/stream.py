@@ -1,5 +1,6 @@
 """`streamer stream`."""
 
+import logging
 from typing import Any, get_args
 
 import click
@@ -10,6 +11,7 @@ from streamer.cli.live import bases, connection_options, follow, log, subscripti
 from streamer.mailbox import Policy
 from streamer.output import FORMATS, Formatter, Pretty, formatter
 from streamer.symbols import split
+from streamer.types import Status
 
 
 @new_command("stream")
@@ -46,7 +48,8 @@ async def _stream(options: Any, streams: tuple[str, ...], how: dict[str, Any], f
     def keep(tick: Any) -> bool:
         if not fmt.aside(tick):
             return True
-        log.warning("%s", aside.lines([tick]).decode().strip())
+        level = logging.INFO if isinstance(tick, Status) and tick.state in ("live", "connecting") else logging.WARNING
+        log.log(level, "%s", aside.lines([tick]).decode().strip())
         return False
 
     async def take(ticks: list[Any]) -> None:
