@@ -102,7 +102,7 @@ class BookStream(Stream):
             self._before.update(_counted(gone))
         super().forget(carrier)
 
-    def source(self, carrier: Any) -> Source:
+    def source(self, carrier: Any) -> Source[Any]:
         """Books need a `Sync` of their own for each connection: use `book_source`."""
         raise TypeError("a book's source needs a Sync")
 
@@ -208,11 +208,10 @@ class BookStream(Stream):
         super().status(state, reason, ts)
 
 
-class BookSource(Source):
+class BookSource(Source["BookStream"]):
     """One connection's book of a stream."""
 
     __slots__ = ("sync",)
-    stream: BookStream
 
     def __init__(self, stream: BookStream, sync: Sync[Any]) -> None:
         super().__init__(stream)
@@ -310,7 +309,7 @@ class BookSource(Source):
         return self.need()
 
 
-def _counted(source: Source) -> dict[str, int]:
+def _counted(source: Source[Any]) -> dict[str, int]:
     sync = source.sync if isinstance(source, BookSource) else None
     if sync is None:
         return {}

@@ -32,7 +32,7 @@ class Carrier:
     def __init__(self, name: str, on_unrouted: Callable[[Any], Route | None] | None = None) -> None:
         self.name = name
         self.routes: dict[tuple[Any, str], Route] = {}
-        self.sources: dict[StreamKey, Source] = {}
+        self.sources: dict[StreamKey, Source[Any]] = {}
         self.unrouted = 0
         self.on_unrouted = on_unrouted
 
@@ -99,7 +99,7 @@ class Hub:
         found = self.streams.get((exchange, symbol, "book", ""))
         return found if isinstance(found, BookStream) else None
 
-    def carry(self, carrier: Carrier, stream: Stream, sync: Sync[Any] | None = None) -> Source:
+    def carry(self, carrier: Carrier, stream: Stream, sync: Sync[Any] | None = None) -> Source[Any]:
         """From now on `carrier` brings this stream; a book with the `Sync` that keeps it right."""
         if isinstance(stream, BookStream) and sync is not None:
             book = stream.book_source(carrier, sync)

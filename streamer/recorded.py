@@ -113,7 +113,7 @@ class RecordedVenue:
         table = self.catalog.tables[market]
         return table[symbol] if isinstance(table, RawIds) else self.catalog.by_symbol.get(symbol)
 
-    def _open(self, carrier: Carrier, market: str, instrument: Instrument, kind: str, answer: Any) -> Source | None:
+    def _open(self, carrier: Carrier, market: str, instrument: Instrument, kind: str, answer: Any) -> Source[Any] | None:
         stream = self.hub.stream(instrument, kind, answer.interval if isinstance(answer, Candle) else "")
         sync = None
         if isinstance(stream, BookStream):

@@ -6,7 +6,7 @@ then taken from both and told apart by id, all else comes from the leader until 
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -31,6 +31,9 @@ class Need(Struct, frozen=True):
     reason: str
 
 
+S = TypeVar("S", bound="Stream")
+
+
 class Stream:
     """A stream without a book. `live`: subscribed at the venue, or seen. `boxes`: who gets its ticks."""
 
@@ -45,8 +48,8 @@ class Stream:
         self.scale = scale
         self.ledger = ledger
         self.boxes: tuple[Mailbox, ...] = ()
-        self.sources: dict[Any, Source] = {}
-        self.leader: Source | None = None
+        self.sources: dict[Any, Source[Any]] = {}
+        self.leader: Source[Any] | None = None
         self.live = False
         self.state = "connecting"
         self.reason: str | None = None
@@ -82,7 +85,7 @@ class Stream:
         for box in self.boxes:
             box.offer(tick)
 
-    def source(self, carrier: Any) -> "Source":
+    def source(self, carrier: Any) -> "Source[Any]":
         """A source of this stream on another connection."""
         made = self.sources[carrier] = Source(self)
         if self.leader is None:
@@ -148,13 +151,13 @@ class Stream:
             box.offer(Status(exchange, symbol, None, self.ts_state, kind, self.state, self.reason))
 
 
-class Source:
+class Source(Generic[S]):
     """One connection's end of a stream. `count`: ticks it brought, for the watch on liveness. `subscribed`: the venue said so, or sent
     data, and it has not fallen silent since."""
 
     __slots__ = ("count", "stream", "subscribed")
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: S) -> None:
         self.stream = stream
         self.count = 0
         self.subscribed = False
@@ -224,11 +227,10 @@ class TradeStream(Stream):
         return True
 
 
-class TradeSource(Source):
+class TradeSource(Source["TradeStream"]):
     """Trades of one connection. `since`: the venue's time of the last trade before it came. `shown`: the last page."""
 
     __slots__ = ("shown", "since")
-    stream: TradeStream
 
     def __init__(self, stream: TradeStream) -> None:
         super().__init__(stream)
@@ -286,7 +288,7 @@ class TradeSource(Source):
             return None
         if not laid.meet and not page.complete:
             ts = now[0].ts_recv
-            self.gap(Gap(*self.stream.key[:2], None, ts, "trade", "poll", before[-1].ts_recv, ts, None, None, "none"))
+            self.gap(Gap(self.stream.key[0], self.stream.key[1], None, ts, "trade", "poll", before[-1].ts_recv, ts, None, None, "none"))
         self.shown = now
         for i in laid.new:
             self.tick(now[i])
