@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 
-.PHONY: run test lint format lock clean
+.PHONY: run test lint format lock bench bench-peers clean
 
 run: $(READY)
 	@$(PY) -m streamer demo $(ARGS)
@@ -29,8 +29,18 @@ lock: $(READY)
 	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml \
 		--custom-compile-command "make lock" --output-file requirements.lock
 
+# every figure of docs/performance.md. make bench ARGS=--quick tries it, ARGS="fanout book" runs some
+bench: $(READY)
+	$(PY) -m bench.all $(ARGS)
+
+# what we compare ourselves with, in environments of its own; needs Python 3.11 or 3.12 (cryptofeed 2.4) and Node
+bench-peers: $(READY)
+	$(PY) -m venv bench/peers/.venv
+	bench/peers/.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/peers/requirements.txt
+	npm install --prefix bench/peers --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) bench/peers/.venv bench/peers/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # the build backend is in the lock, so that nothing is fetched for the editable install
 $(READY): pyproject.toml requirements.lock $(PY)

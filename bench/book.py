@@ -70,7 +70,8 @@ def update(levels: int, changes: list[BookDelta[float]]) -> float:
         book.bids.update(delta.bids)
         book.asks.update(delta.asks)
     took = time.process_time_ns() - began
-    assert levels * 0.8 <= len(book.bids.top()) <= levels * 1.2 and not book.crossed
+    assert levels * 0.8 <= len(book.bids.top()) <= levels * 1.2
+    assert not book.crossed
     return took / (len(changes) * 2 * DELTA_LEVELS) / 1e3
 
 

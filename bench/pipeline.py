@@ -3,17 +3,19 @@
 import argparse
 import asyncio
 import gc
-import json
 import statistics
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 import uvloop
 
+from bench.peers import Column as Peer
+from bench.peers import columns
 from bench.recordings import FILES, Recording, load
+from bench.table import Column, Run, paired, ratio, spread
+from streamer import book
 from streamer.hub import Hub
 from streamer.policies import mailbox
 from streamer.recorded import RecordedVenue
@@ -22,7 +24,9 @@ from streamer.subscription import Subscription
 
 BURST = 16
 """Frames handed over in one turn of the loop, as a socket that was read brings them."""
-ROUNDS = 7
+LEAST = 4000
+"""Messages of a round."""
+COMPILED = not str(book.__file__).endswith(".py")
 
 
 class _Nobody:
@@ -89,40 +93,93 @@ def baseline(recording: Recording) -> int:
     return time.process_time_ns() - began
 
 
-def measure(recording: Recording, rounds: int) -> dict[str, Any]:
-    """Paired rounds: ours and the baseline, one after the other."""
-    run: Callable[..., Any] = lambda: uvloop.run(ours(recording))  # noqa: E731
-    run(), baseline(recording)
-    ratios, mine, plain, ticks = [], [], [], 0
-    for _ in range(rounds):
-        took, ticks = run()
-        base = baseline(recording)
-        mine.append(took)
-        plain.append(base)
-        ratios.append(took / base)
+def several(recording: Recording, once: Callable[[], int]) -> float:
+    """CPU ns of one pass; a small recording is gone through several times, so that a round is not over before it began."""
+    times = max(1, LEAST // len(recording.steps))
+    return sum(once() for _ in range(times)) / times
+
+
+def measure(recording: Recording, rounds: int, peers: Sequence[Peer]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Paired rounds of ours, the baseline and the peers. The row, and the last answer of each peer."""
+    ticks: list[int] = []
+    told: dict[str, dict[str, Any]] = {}
+
+    def mine() -> int:
+        took, count = uvloop.run(ours(recording))
+        ticks.append(count)
+        return took
+
+    def theirs(peer: Peer) -> float:
+        told[peer.key] = answer = peer.round(recording.exchange)
+        return float(answer["cpu_ns"])
+
+    able = [peer for peer in peers if "skip" not in peer.round(recording.exchange)]
+    sides: dict[str, Callable[[], float]] = {"ours": lambda: several(recording, mine)}
+    sides["orjson"] = lambda: several(recording, lambda: baseline(recording))
+    costs = paired(rounds, sides | {peer.key: lambda peer=peer: theirs(peer) for peer in able})
+    assert len(set(ticks)) == 1, f"{recording.exchange}: {sorted(set(ticks))} ticks in different rounds"
     n = len(recording.steps)
-    return {
-        "exchange": recording.exchange, "messages": n, "ticks": ticks, "us": statistics.median(mine) / n / 1e3,
-        "orjson_us": statistics.median(plain) / n / 1e3, "ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios),
-    }  # fmt: skip
+    row: dict[str, Any] = {"exchange": recording.exchange, "messages": n, "ticks": ticks[0]}
+    row |= {"us": spread(x / n / 1e3 for x in costs["ours"]), "orjson_us": spread(x / n / 1e3 for x in costs["orjson"])}
+    row |= {"ratio": ratio(costs["ours"], costs["orjson"])}
+    row |= {f"{peer.key} to ours": ratio(costs[peer.key], costs["ours"]) for peer in able}
+    row |= {f"{peer.key} to orjson": ratio(costs[peer.key], costs["orjson"]) for peer in able}
+    return row, told
+
+
+def compare(run: Run, rows: Sequence[dict[str, Any]], told: dict[str, dict[str, dict[str, Any]]], peers: Sequence[Peer]) -> None:
+    """The peers' tables: in multiples of `orjson.loads`, and what reached their users, for a check."""
+    name = Column("exchange", "recording")
+    multiples = (Column(f"{p.key} to orjson", p.title, ".1f") for p in peers)
+    base = run.section("pipeline: the peers in multiples of orjson.loads", name, *multiples)
+    for row in rows:
+        base.row(**row)
+    counts = run.section("pipeline: what reached the user of each", name, Column("ours", "ours"), *(Column(p.key, p.title) for p in peers))
+    for row in rows:
+        answers = told[row["exchange"]]
+        seen = {key: sum(a["events"].values()) for key, a in answers.items()}
+        lost = {key: f" ({sum(a['errors'].values()):.0f} errors)" for key, a in answers.items() if a["errors"]}
+        counts.row(exchange=row["exchange"], ours=row["ticks"], **{key: f"{n}{lost.get(key, '')}" for key, n in seen.items()})
+
+
+def bars(run: Run, rows: Sequence[dict[str, Any]]) -> None:
+    """What issue 4 wants, of the interpreted core or of the compiled one."""
+    middle = statistics.median(r["ratio"].median for r in rows)
+    run.bar(f"median of {len(rows)} recordings, in orjson.loads", middle, 2.0 if COMPILED else 3.0)
+    for key, least in (("cryptofeed", 3.0 if COMPILED else 1.8), ("cryptofeed_best", 4.0), ("ccxt", 10.0), ("ccxt_burst", 10.0)):
+        found = {r["exchange"]: r[f"{key} to ours"].median for r in rows if f"{key} to ours" in r}
+        if found:
+            worst = min(found, key=lambda e: found[e])
+            run.bar(f"{key} to ours on {worst}, the least of {len(found)}", found[worst], least, "least")
+    cheaper = [r["tardis to ours"].median > 1 for r in rows if "tardis to ours" in r]
+    if cheaper and COMPILED:
+        run.bar(f"recordings of {len(cheaper)} on which ours is cheaper than tardis-dev", sum(cheaper), 8, "least")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("exchanges", nargs="*", default=list(FILES))
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    rows = []
-    print(f"{'recording':<18}{'messages':>9}{'ticks':>8}{'us':>8}{'orjson us':>11}{'x orjson.loads':>16}")
-    for exchange in options.exchanges:
-        row = measure(load(exchange), options.rounds)
-        rows.append(row)
-        spread = f"{row['ratio']:.2f} ({row['least']:.2f}-{row['most']:.2f})"
-        print(f"{exchange:<18}{row['messages']:>9}{row['ticks']:>8}{row['us']:>8.2f}{row['orjson_us']:>11.2f}{spread:>20}")
-    print(f"median {statistics.median(r['ratio'] for r in rows):.2f} x orjson.loads")
-    if options.json is not None:
-        options.json.write_text(json.dumps({"pipeline": rows}, indent=1))
+    def arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("exchanges", nargs="*", default=list(FILES))
+        parser.add_argument("--peers", action="store_true", help="measure the peers in the same rounds (install them: make bench-peers)")
+
+    run = Run("pipeline", __doc__, arguments)
+    peers = columns() if run.options.peers else []
+    if run.options.peers and not peers:
+        print("no peer is installed: run `make bench-peers`")
+    table = run.section(
+        f"pipeline, {'compiled' if COMPILED else 'interpreted'}", Column("exchange", "recording"), Column("messages", "messages"),
+        Column("ticks", "ticks"), Column("us", "CPU us", ".2f"), Column("orjson_us", "orjson us", ".2f"),
+        Column("ratio", "x orjson.loads", ".2f"),
+        *(Column(f"{p.key} to ours", f"{p.title} / ours", ".1f", p.does) for p in peers),
+    )  # fmt: skip
+    told: dict[str, dict[str, dict[str, Any]]] = {}
+    for exchange in run.options.exchanges:
+        row, told[exchange] = measure(load(exchange), run.rounds, peers)
+        table.row(**row)
+    if peers:
+        compare(run, table.rows, told, peers)
+    bars(run, table.rows)
+    run.end()
+    print(f"median {statistics.median(r['ratio'].median for r in table.rows):.2f} x orjson.loads")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""The recordings as the benchmarks take them: frames and REST answers of one file, in order, read before anything is timed."""
+"""The recordings as the benchmarks take them: frames and REST snapshots of one file, in order, read before anything is timed.
+
+The lists of instruments are read before, too, and are no steps: nobody parses them while frames flow, so the baseline must not either (in
+okx's recording they are six times its frames).
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamer import registry
-from streamer.recorded import instruments_in
+from streamer.recorded import _id_in, instruments_in
 from streamer.recording import Line, read
-from streamer.spec import Feed
+from streamer.spec import Feed, FromRest
 from streamer.types import Instrument
 
 ROOT = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parent.parent.parent / "shared" / "recordings"))
@@ -21,7 +25,7 @@ FILES = {
 
 
 class Step(NamedTuple):
-    """A frame (`url` None) or a REST answer."""
+    """A frame, or the REST answer with a book's snapshot."""
 
     line: str
     url: str | None
@@ -37,6 +41,8 @@ class Recording(NamedTuple):
     feed: Feed
     instruments: list[Instrument]
     steps: list[Step]
+    lists: list[Line]
+    """The REST answers that are no steps."""
 
 
 def load(exchange: str) -> Recording:
@@ -44,12 +50,17 @@ def load(exchange: str) -> Recording:
     path = ROOT / exchange / f"{FILES[exchange]}.jsonl.gz"
     lines = list(read(path))
     feed = registry.load(exchange)
-    return Recording(exchange, feed, instruments_in(feed, lines), list(_steps(feed, lines)))
+    lists = [line for line in lines if line.dir == "http" and not _is_snapshot(feed, line)]
+    return Recording(exchange, feed, instruments_in(feed, lines), list(_steps(feed, lines)), lists)
+
+
+def _is_snapshot(feed: Feed, line: Line) -> bool:
+    return any(isinstance(m, FromRest) and _id_in(m.url, line.url or "") is not None for m in feed.book.values())
 
 
 def _steps(feed: Feed, lines: list[Line]) -> Iterator[Step]:
     ts = 0
     for line in lines:
         ts = line.time_ns() or ts + 1
-        if line.dir == "in" or (line.dir == "http" and line.url):
+        if line.dir == "in" or (line.dir == "http" and _is_snapshot(feed, line)):
             yield Step(line.conn or "", line.url, line.payload(), ts, line.dir == "in")

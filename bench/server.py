@@ -11,7 +11,7 @@ import ssl
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import picows
@@ -27,7 +27,7 @@ WRITE = 64 << 10
 class Client(WSListener):
     """A connection. `topic`: what it subscribed to, as (kind, the venue's id)."""
 
-    here: set["Client"] = set()
+    here: ClassVar[set["Client"]] = set()
 
     def __init__(self) -> None:
         self.topic: tuple[str, str] | None = None

@@ -55,7 +55,7 @@ class Server:
         kinds, sizes = [kind for kind, _ in FLOODS.values()], list(FLOODS)
         options = {"certificate": str(certificate), "kinds": kinds, "sizes": sizes, "symbols": CONNECTIONS}
         command = [sys.executable, "-m", "bench.server", json.dumps(options)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
         pin(where, self._process.pid)
         begun = self._answer()
         self.ports: list[int] = begun["ports"]
@@ -142,7 +142,8 @@ async def ours(server: Server, load: Load, transport: str, folder: Path) -> Cost
         reading = asyncio.ensure_future((flooded if load.rate is None else timed)(sub, counted, latencies))
         await asyncio.sleep(0.05)
         cost = await measured(server, load, counted, latencies)
-        assert not sub.dropped and not sub.queued, f"{sub.dropped} dropped, {sub.queued} queued"
+        assert not sub.dropped, f"{sub.dropped} dropped"
+        assert not sub.queued, f"{sub.queued} queued"
         assert not engine.venues[feed.name].tally.bad, engine.venues[feed.name].tally.bad
         sub.close()
         reading.cancel()

@@ -1,0 +1,62 @@
+"""Every benchmark, one after the other, each in a process of its own; in the end one table of what issue 4 wants. `make bench` runs it.
+
+The figures go to bench/results/NAME.json, which are committed: docs/performance.md is made from them (`python -m bench.report`). With
+`--quick` nothing is kept.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.peers import columns
+
+RESULTS = Path(__file__).parent / "results"
+NAMES = ("pipeline", "sockets", "fanout", "book", "growth")
+
+
+def run(name: str, folder: Path, quick: bool) -> dict[str, Any] | None:
+    """One benchmark's figures, None when it failed."""
+    file = folder / f"{name}.json"
+    more = ["--quick"] if quick else []
+    if name == "pipeline" and columns():
+        more.append("--peers")
+    done = subprocess.run([sys.executable, "-m", f"bench.{name}", "--json", str(file), *more], check=False)  # noqa: S603
+    found: dict[str, Any] | None = json.loads(file.read_text()) if done.returncode == 0 else None
+    return found
+
+
+def summary(found: dict[str, dict[str, Any] | None]) -> None:
+    """One table."""
+    print(f"\n{'what':<90}{'measured':>12}{'wanted':>20}")
+    for name, figures in found.items():
+        if figures is None:
+            print(f"{name:<90}{'FAILED':>12}")
+            continue
+        for bar in figures["bars"]:
+            wanted = f"{'<=' if bar['sense'] == 'most' else '>='} {bar['limit']:.4g}"
+            print(f"{name + ': ' + bar['what']:<90}{bar['value']:>12.4g}{wanted:>20}{'' if bar['met'] else '  MISSED'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.all", description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(NAMES), help=", ".join(NAMES))
+    parser.add_argument("--quick", action="store_true", help="does it run? Nothing is kept")
+    options = parser.parse_args()
+    if not columns():
+        print("no peer is installed, so none is measured: run `make bench-peers` first to compare")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) if options.quick else RESULTS
+        folder.mkdir(exist_ok=True)
+        found = {name: run(name, folder, options.quick) for name in options.names}
+    summary(found)
+    if not options.quick:
+        print("\nThe figures are in bench/results; `python -m bench.report` puts them into docs/performance.md.")
+    sys.exit(None in found.values())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The peers, measured on the same frames in the same minutes: see `columns`. `make bench-peers` installs them.
+
+Each runs in an environment of its own, in one process that stays for all rounds and is asked for one at a time over stdin (see `driver`).
+"""
+
+import atexit
+import json
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.peers.export import export
+
+HERE = Path(__file__).parent
+PYTHON = HERE / ".venv" / "bin" / "python"
+MODULES = HERE / "node_modules"
+
+
+class Driver:
+    """One peer's process, started when it is first asked."""
+
+    def __init__(self, *command: str) -> None:
+        self._command = command
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, exchange: str, mode: str) -> dict[str, Any]:
+        """One round. `skip` in the answer: why there is none."""
+        if self._process is None:
+            command = [*self._command, str(frames())]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+            atexit.register(self.close)
+        exported(exchange)
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(json.dumps({"exchange": exchange, "mode": mode}) + "\n")
+        stdin.flush()
+        line = stdout.readline()
+        if not line:
+            raise SystemExit(f"{' '.join(self._command)} died on {exchange} ({mode}); what it said is above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait(10)
+
+
+@cache
+def frames() -> Path:
+    """Where the recordings are written for them, until this process ends; never inside the repository."""
+    folder = tempfile.TemporaryDirectory(prefix="streamer-bench-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+@cache
+def exported(exchange: str) -> Path:
+    """A recording, written once."""
+    export(exchange, frames())
+    return frames()
+
+
+class Column(NamedTuple):
+    """A peer in one mode. `does`: what it does and does not do, beside ours."""
+
+    key: str
+    title: str
+    does: str
+    driver: Driver
+    mode: str
+
+    def round(self, exchange: str) -> dict[str, Any]:
+        """One round over a recording: `cpu_ns`, `messages`, `events`, `books`, `errors`, `base_ns`; or `skip`."""
+        return self.driver.ask(exchange, self.mode)
+
+
+CRYPTOFEED = (
+    "2.4, Decimal, book in C; checks sequences on binance*, kucoin, deribit, bitfinex, not on bybit, and lost levels not on bitmex; "
+    "looks for no crossed book; an awaited callback for each event; speaks another protocol of coinbase"
+)
+BEST = "its user reads the best bid and ask of each book update"
+CHECKED = "and okx's checksums are compared, as ours always are"
+CCXT = (
+    "4.5, float; checks sequences on binance*, elsewhere not (okx's and bitfinex's recordings lack what it checks); its watch calls, "
+    "one task a symbol and kind, and the loop turns after each frame; has no websocket of bitmex"
+)
+BURSTS = "the loop turns after 16 frames, as with ours; it then tells one book update for several"
+TARDIS = (
+    "13, Node, float; checks the first delta on binance* and kucoin, later ones nowhere, and no checksums; a function for each event; "
+    "its user reads the best bid; leaves aggregated trades, candles and kucoin's empty deltas out"
+)
+
+
+def columns() -> list[Column]:
+    """The peers that are installed, in every mode; none is no error."""
+    found: list[Column] = []
+    if PYTHON.exists():
+        cryptofeed = Driver(str(PYTHON), str(HERE / "cryptofeed_pipeline.py"))
+        ccxt = Driver(str(PYTHON), str(HERE / "ccxt_pipeline.py"))
+        found += [
+            Column("cryptofeed", "cryptofeed", CRYPTOFEED, cryptofeed, "plain"),
+            Column("cryptofeed_best", "cryptofeed, best", BEST, cryptofeed, "best"),
+            Column("cryptofeed_checked", "cryptofeed, checked", CHECKED, cryptofeed, "checked"),
+            Column("ccxt", "ccxt.pro", CCXT, ccxt, "each"),
+            Column("ccxt_burst", "ccxt.pro, bursts", BURSTS, ccxt, "burst"),
+        ]
+    if MODULES.exists():
+        tardis = Driver("node", "--expose-gc", str(HERE / "tardis_pipeline.mjs"))
+        found += [
+            Column("tardis", "tardis-dev", TARDIS, tardis, "callback"),
+            Column("tardis_iterator", "tardis, iterator", "through its own async generator, as its streams come", tardis, "iterator"),
+        ]
+    return found
