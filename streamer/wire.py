@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias, TypeVar
 
 from streamer.errors import BadNumber
-from streamer.spec import Ctx, whole
+from streamer.spec import BOUND, Ctx, whole
 from streamer.symbols import format as symbol
 from streamer.types import Instrument, N
 
@@ -36,8 +36,13 @@ def numbers(row: Row, ctx: Ctx[N], *names: str, nought: Container[str] = ()) -> 
     """The numbers under these names, in this order. None for "", for what is missing, null or empty, and for the 0 under a name in `nought`
     that stands for a bid, an ask or a trade that is not there."""
     get = row.get
-    found = [number(get(name), ctx) for name in names]
-    return [None if not x and name in nought else x for name, x in zip(names, found, strict=True)] if nought else found
+    found: list[Any] = []
+    for name in names:
+        value = get(name)
+        if value.__class__ is not float or not -BOUND <= value <= BOUND:  # most are what they should be, and need no call
+            value = number(value, ctx)
+        found.append(value if value or name not in nought else None)
+    return found
 
 
 def sides(row: Row, ctx: Ctx[N], *names: str) -> list[Any]:
