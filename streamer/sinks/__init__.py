@@ -19,15 +19,24 @@ GROUP = "streamer.sinks"
 class SinkDown(StreamerError):
     """Nothing can be written now (broker gone, disk full, no rights). What was not confirmed is written again later, in its order.
 
-    `confirmed`: how many ticks of the batch, from its beginning, are safe all the same.
+    `reason`: one of a closed set of words, for metrics. `confirmed`: how many ticks of the batch, from its beginning, are safe all the
+    same; `refused` are those among these that never will be. `reopen`: `close` and `open` are wanted before anything is written again.
     """
 
     exit_code = 69
 
-    def __init__(self, message: str, reason: str = "down", confirmed: int = 0) -> None:
+    def __init__(
+        self, message: str, reason: str = "down", confirmed: int = 0, refused: "Sequence[Refused]" = (), *, reopen: bool = False
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.confirmed = confirmed
+        self.refused = refused
+        self.reopen = reopen
+
+
+class SinkGone(SinkDown):
+    """Nothing can ever be written again (nobody reads the pipe any more): it is not tried again."""
 
 
 class Refused(Struct, frozen=True):
@@ -47,7 +56,10 @@ class Sink(Protocol):
         """Connect, make topics or files. Raises `SinkDown` (it is tried again, with backoff) or `UsageError` (never again)."""
 
     async def write(self, ticks: Sequence[Tick[Any]]) -> Sequence[Refused]:
-        """Write all, in order, and return once they are safe as far as this sink can promise. Raises `SinkDown`."""
+        """Write all, in order, and return once they are safe as far as this sink can promise. Raises `SinkDown`.
+
+        Cancelled at the end of a drain: what is on its way is then taken back, for it goes to the spool (and may come twice).
+        """
 
     async def close(self, timeout: float) -> None:
         """Let go, within `timeout` seconds. Nothing is in flight: the runner saw to that."""
