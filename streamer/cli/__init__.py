@@ -14,6 +14,7 @@ COMMANDS = {
     "exchanges": "The 99 exchanges by country, and what is built.",
     "symbols": "What an exchange trades.",
     "stream": "Live ticks of one or more symbols.",
+    "run": "Stream to Kafka, files or stdout as a daemon.",
     "record": "Write what the exchanges send to a file.",
     "replay": "Push recordings through the same way as live frames.",
     "probe": "Does an exchange do what is declared of it?",
