@@ -13,7 +13,7 @@ run: $(READY)
 	@$(PY) -m streamer demo $(ARGS)
 
 test: lint
-	$(PY) -m pytest -n 2 $(ARGS)
+	$(PY) -m pytest -n 4 --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(PY) -m ruff check .
