@@ -27,11 +27,18 @@ def sasl_servers() -> str:
     return f"{host}:{int(port) + 2}"
 
 
-def broker(verb: str) -> None:
-    """start, stop or kill it."""
-    port = SERVERS.rpartition(":")[2]
-    env = os.environ | {"KAFKA_PORT": port}
-    subprocess.run([SCRIPTS / "start-kafka.sh", verb], check=True, capture_output=True, env=env, timeout=60)  # noqa: S603
+class OwnBroker:
+    """One more, that a test may stop, kill and start as it likes: the other one serves other tests meanwhile."""
+
+    def __init__(self) -> None:
+        host, _, port = SERVERS.rpartition(":")
+        self._port = int(port) + 10
+        self.servers = f"{host}:{self._port}"
+
+    def __call__(self, verb: str) -> None:
+        """start, stop, kill or wipe it."""
+        env = os.environ | {"KAFKA_PORT": str(self._port)}
+        subprocess.run([SCRIPTS / "start-kafka.sh", verb], check=True, stdout=subprocess.DEVNULL, env=env, timeout=60)  # noqa: S603
 
 
 def kcat(*args: str, servers: str = SERVERS, text: bool = True, given: str | None = None) -> str:

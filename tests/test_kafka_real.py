@@ -35,10 +35,10 @@ from streamer.sinks.spool import Spool
 from streamer.subscription import Subscription
 from streamer.types import BookDelta, BookSnapshot, Instrument, Status, Trade
 from tests.kafka_reading import T0, first_times, ids, read, trades
-from tests.kafka_real import PASSWORD, REGISTRY, SERVERS, USER, broker, kcat, needs_kafka, needs_kcat, needs_registry, sasl_servers
+from tests.kafka_real import PASSWORD, REGISTRY, SERVERS, USER, OwnBroker, kcat, needs_kafka, needs_kcat, needs_registry, sasl_servers
 from tests.test_sink_kafka_faults import KEYS, Nobody
 
-pytestmark = [needs_kafka, pytest.mark.xdist_group("kafka"), pytest.mark.timeout(120)]
+pytestmark = [needs_kafka, pytest.mark.timeout(120)]
 BTC = ("binance", "BTC/USDT", None)
 
 
@@ -101,8 +101,17 @@ async def test_a_topic_that_is_not_there_is_not_made_unasked(name: str) -> None:
 
 async def test_the_broker_is_killed_and_restarted_under_load(name: str, tmp_path: Path) -> None:
     """Nothing that was accepted is lost, and each key stays in order; so also when it is stopped in order."""
+    broker = OwnBroker()
+    await asyncio.to_thread(broker, "start")
+    try:
+        await _restarted(broker, name, tmp_path)
+    finally:
+        await asyncio.to_thread(broker, "wipe")
+
+
+async def _restarted(broker: OwnBroker, name: str, tmp_path: Path) -> None:
     sub = Subscription(mailbox("drop_oldest", 200_000), Nobody(), "test")
-    given = {"servers": SERVERS, "topic": f"{name}.{{kind}}", "create_topics": True, "partitions": 3, "replication": 1}
+    given = {"servers": broker.servers, "topic": f"{name}.{{kind}}", "create_topics": True, "partitions": 3, "replication": 1}
     runner = SinkRunner(KafkaSink(KafkaOptions.of(given)), sub, spool=Spool(tmp_path / "spool"))
     runner.start()
     count = 0
@@ -131,7 +140,7 @@ async def test_the_broker_is_killed_and_restarted_under_load(name: str, tmp_path
     stats = await runner.drain(10)
     assert (stats.accepted, stats.confirmed, stats.lost, stats.dropped) == (2 * count, 2 * count, {}, 0)
     assert stats.errors, "it was never noticed"
-    firsts = first_times(read(SERVERS, f"{name}.trade"))
+    firsts = first_times(read(broker.servers, f"{name}.trade"))
     for key in KEYS:
         assert ids(firsts, f"binance:{key}") == list(range(count)), key
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # One real Apache Kafka broker (KRaft) on this machine for tests and trials, out of the jars on Maven Central. Needs Java 17 and Maven.
 #
-#   start-kafka.sh start|stop|kill|status|env
+#   start-kafka.sh start|stop|kill|wipe|status|env
 #     start   fetches the jars once, formats an empty log, and waits until the broker answers; does nothing when it runs already
 #     stop    ends it in order;   kill   ends it at once, as a crash would;   what was written stays for the next start
+#     wipe    stops it and deletes what was written
 #     env     prints STREAMER_KAFKA=HOST:PORT for the tests
 #
 # KAFKA_VERSION (4.1.1; 3.9.1 works too), KAFKA_PORT (19092; the next two are taken too: controller, SASL), KAFKA_DIR (.kafka here),
@@ -96,6 +97,7 @@ case ${1:-start} in
     start) start ;;
     stop) end TERM ;;
     kill) end KILL ;;
+    wipe) end TERM && rm -rf "$data" ;;
     status) if running && listens; then echo "running on 127.0.0.1:$port"; else echo "not running"; exit 1; fi ;;
     env) echo "STREAMER_KAFKA=127.0.0.1:$port" ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;

@@ -40,12 +40,12 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sasl_mechanism: Annotated[
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"], Meta(description="With a `sasl_` security.")
     ] = "SCRAM-SHA-512"
-    sasl_user: str = ""
-    sasl_password: str = ""
+    sasl_user: Annotated[str, Meta(description="With a `sasl_` security.")] = ""
+    sasl_password: Annotated[str, Meta(description="With it.")] = ""
     ssl_ca: Annotated[str, Meta(description="File of the authority that signed the brokers' certificates.")] = ""
     ssl_certificate: Annotated[str, Meta(description="File of our own certificate, where brokers ask for one.")] = ""
-    ssl_key: str = ""
-    ssl_key_password: str = ""
+    ssl_key: Annotated[str, Meta(description="File of its key.")] = ""
+    ssl_key_password: Annotated[str, Meta(description="Of that file, if it has one.")] = ""
     schema_registry: Annotated[str, Meta(description="Base url of a Schema Registry; wanted for avro and protobuf.")] = ""
     schema_registry_user_info: Annotated[str, Meta(description="`USER:PASSWORD` for it.")] = ""
     properties: Annotated[dict[str, str | int | float | bool], Meta(description="Anything else of librdkafka.")] = {}
@@ -84,8 +84,8 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def user_info(self) -> str:
-        """`USER:PASSWORD` for the Schema Registry, in the open."""
-        return str.__str__(_plain(self.schema_registry_user_info))
+        """`USER:PASSWORD` for the Schema Registry, as an ordinary text."""
+        return str(self.schema_registry_user_info)
 
     def common(self) -> dict[str, Any]:
         """What producers, consumers and admin clients are told alike. Holds secrets."""
@@ -180,6 +180,5 @@ _SAID_ELSEWHERE: Final = {
 
 
 def _plain(value: Any) -> Any:
-    """A secret that hides itself (the daemon's), in the open: librdkafka wants the text."""
-    reveal = getattr(value, "reveal", None)
-    return reveal() if callable(reveal) else value
+    """A secret of the daemon's as an ordinary text."""
+    return str(value) if isinstance(value, str) else value

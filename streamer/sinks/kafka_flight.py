@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from streamer.sinks.kafka_client import Relay
 from streamer.sinks.kafka_messages import Message
 
 SLICE: Final = 200
@@ -18,29 +19,39 @@ _PURGED: Final = frozenset((KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT,
 
 
 class Line:
-    """A producer, and what it said of the brokers. `each`: it is to tell of each message that is acknowledged."""
+    """A producer, and what it said of the brokers. `each`: it is to tell of each message that is acknowledged. `said_times`: its length counts
+    what it has to say (errors, lines of its log) besides its messages."""
 
-    def __init__(self, conf: dict[str, Any], logger: Any, each: bool = False) -> None:
+    def __init__(self, conf: dict[str, Any], logger: Relay, each: bool = False) -> None:
+        self.said_times = 0
+        self._logger = logger
         self.down_since: float | None = None
         self.denied: KafkaError | None = None
         self.said: KafkaError | None = None
         self.fatal: KafkaError | None = None
-        self.producer = Producer({**conf, "error_cb": self._error, "delivery.report.only.error": not each}, logger=logger)
+        self.producer = Producer({**conf, "error_cb": self._error, "delivery.report.only.error": not each}, logger=self)
 
     def poll(self) -> KafkaError | None:
         """Run what waits to be called back; what makes the producer useless."""
         try:
             self.producer.poll(0)
         except KafkaException as e:
+            self.said_times += 1
             self.fatal = e.args[0]
             return self.fatal
         return None
+
+    def log(self, level: int, text: str, *args: Any) -> None:
+        """For librdkafka, which takes this for a logger."""
+        self.said_times += 1
+        self._logger.log(level, text, *args)
 
     def heard(self) -> None:
         """A broker answered."""
         self.down_since = self.denied = None
 
     def _error(self, error: KafkaError) -> None:
+        self.said_times += 1
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.down_since = self.down_since or asyncio.get_running_loop().time()
             return
@@ -87,11 +98,12 @@ class Flight:
             if self._sent < len(todo):
                 self._produce(line.producer)
                 queued = len(line.producer)
+            said = line.said_times
             error = line.poll()
             if error is not None and self.error is None:
                 self.error = error
             left = len(line.producer)
-            if left < queued:
+            if left + line.said_times - said < queued:
                 moved = loop.time()
                 line.heard()
             elif self.error is None and queued:
