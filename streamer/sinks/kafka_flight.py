@@ -19,8 +19,8 @@ _PURGED: Final = frozenset((KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT,
 
 
 class Line:
-    """A producer, and what it said of the brokers. `each`: it is to tell of each message that is acknowledged. `said_times`: its length counts
-    what it has to say (errors, lines of its log) besides its messages."""
+    """A producer, and what it said of the brokers. `each`: it is to tell of each message that is acknowledged. `said_times`: its length
+    counts what it has to say (errors, lines of its log) besides its messages."""
 
     def __init__(self, conf: dict[str, Any], logger: Relay, each: bool = False) -> None:
         self.said_times = 0
