@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Run a command with a real Kafka and Schema Registry beside it, and end them after it:  with-kafka.sh make test
-# On ports of its own (KAFKA_PORT 19192, REGISTRY_PORT 18181), so that one you have started is not touched. What cannot
-# be had here (no Java, no Maven) is left out with a message; the tests that want it are then skipped.
+# On free ports of its own, so that neither one you have started nor another run is touched. What cannot be had here (no Java, no
+# Maven) is left out with a message; the tests that want it are then skipped.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-export KAFKA_PORT=${KAFKA_PORT:-19192} REGISTRY_PORT=${REGISTRY_PORT:-18181}
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+base=$((20000 + $$ % 500 * 20)) # below the ports that the system gives away; tests take some of the twenty, too
+while listens "$base" || listens $((base + 10)) || listens $((base + 15)); do base=$((base + 20)); done
+export KAFKA_PORT=$base REGISTRY_PORT=$((base + 15))
 trap '"$here/start-registry.sh" stop; "$here/start-kafka.sh" wipe' EXIT
 
 for which in kafka registry; do
