@@ -6,6 +6,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,11 +17,13 @@ from bench.peers import columns
 from bench.recordings import FILES, Recording, load
 from bench.table import Column, Run, paired, ratio, spread
 from streamer import book
-from streamer.hub import Hub
+from streamer.hub import Carrier, Hub
+from streamer.mailbox import Mailbox
 from streamer.policies import mailbox
 from streamer.recorded import RecordedVenue
 from streamer.streams import Need
 from streamer.subscription import Subscription
+from streamer.types import Instrument
 
 BURST = 16
 """Frames handed over in one turn of the loop, as a socket that was read brings them."""
@@ -35,11 +38,55 @@ class _Nobody:
     def release(self, box: Any) -> None: ...
 
 
+class _Venue(RecordedVenue):
+    """Notes what opens streams, and how."""
+
+    opened: list[tuple[Any, ...]]
+
+    def _open(self, carrier: Carrier, market: str, instrument: Instrument, kind: str, answer: Any) -> Any:
+        self.opened.append((carrier.name, market, instrument, kind, answer))
+        return super()._open(carrier, market, instrument, kind, answer)
+
+
+def _ready(recording: Recording, box: Mailbox, numbers: Any) -> tuple[_Venue, list[Any]]:
+    """A venue with the recording's connections, and what each step calls."""
+    venue = _Venue(recording.feed, Hub(), box, numbers, recording.instruments)
+    venue.opened = []
+    for step in recording.steps:
+        if step.frame and step.line not in venue.lines:
+            venue.lines[step.line] = step.line, venue._line(step.line, step.url)
+            venue.heard[step.line] = step.ts
+    lines = {name: line for name, (_, line) in venue.lines.items()}
+    calls = [
+        (lines[s.line].on_frame if s.frame else partial(venue.answer, s.url or ""), s.data, s.ts, lines.get(s.line))
+        for s in recording.steps
+    ]
+    return venue, calls
+
+
+def _subscribed(recording: Recording, box: Mailbox, numbers: Any) -> tuple[_Venue, list[Any]]:
+    """The same, with every stream of the recording open, as subscribing leaves them: a first pass finds out which."""
+    venue, calls = _ready(recording, mailbox("drop_oldest", 1, 256), numbers)
+    for take, data, ts, at in calls:
+        _heed(venue, at, take(data, ts), ts)
+    fresh, calls = _ready(recording, box, numbers)
+    for name, *how in venue.opened:
+        RecordedVenue._open(fresh, fresh.lines[name][1].carrier, *how)
+    return fresh, calls
+
+
+def _heed(venue: RecordedVenue, at: Any, back: Any, ts: int) -> None:
+    for item in back or ():
+        if item.__class__ is Need:
+            venue._need(at, item.symbol, ts)
+
+
 async def ours(recording: Recording, numbers: Any = "float", burst: int = BURST) -> tuple[int, int]:
     """(CPU ns, ticks): every frame through decode, normalizer, gap checks and book to one reader of the async iterator."""
     box = mailbox("drop_oldest", 1_000_000, 1 << 40)
     sub = Subscription(box, _Nobody(), "bench")
-    venue = RecordedVenue(recording.feed, Hub(), box, numbers, recording.instruments)
+    venue, calls = _subscribed(recording, box, numbers)
+    turns = [calls[i : i + burst] for i in range(0, len(calls), burst)]
     ticks = 0
 
     async def reader() -> None:
@@ -49,28 +96,14 @@ async def ours(recording: Recording, numbers: Any = "float", burst: int = BURST)
 
     reading = asyncio.ensure_future(reader())
     await asyncio.sleep(0)
-    lines: dict[str, Any] = {}
-    turn = 0
     gc.collect()
     began = time.process_time_ns()
-    for step in recording.steps:
-        if step.frame:
-            on_frame = lines.get(step.line)
-            if on_frame is None:
-                line = venue.lines[step.line] = (step.line, venue._line(step.line, step.url))
-                on_frame = lines[step.line] = line[1].on_frame
-                venue.heard[step.line] = step.ts
-            back = on_frame(step.data, step.ts)
+    for turn in turns:
+        for take, data, ts, at in turn:
+            back = take(data, ts)
             if back:
-                for item in back:
-                    if item.__class__ is Need:
-                        venue._need(venue.lines[step.line][1], item.symbol, step.ts)
-        else:
-            venue.answer(step.url or "", step.data, step.ts)
-        turn += 1
-        if turn == burst:
-            turn = 0
-            await asyncio.sleep(0)
+                _heed(venue, at, back, ts)
+        await asyncio.sleep(0)
     await asyncio.sleep(0)
     took = time.process_time_ns() - began
     box.finish()

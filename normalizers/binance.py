@@ -16,13 +16,13 @@ from streamer.wire import MS, Row, T, listed, ms, numbers, sides, step
 BEST: Final = "b", "B", "a", "A"
 
 
-class Msg(Struct, Generic[T]):
+class Msg(Struct, Generic[T], gc=False):
     """`{"stream":"btcusdt@trade","data":{..}}`."""
 
     data: T
 
 
-class TradeData(Struct, Generic[N]):
+class TradeData(Struct, Generic[N], gc=False):
     """`t` on @trade, `a` on @aggTrade. `m`: the buyer is the maker, so the taker sold."""
 
     s: str
@@ -34,7 +34,7 @@ class TradeData(Struct, Generic[N]):
     a: int | None = None
 
 
-class DepthData(Struct, Generic[N]):
+class DepthData(Struct, Generic[N], gc=False):
     s: str
     E: int
     U: int
@@ -43,7 +43,7 @@ class DepthData(Struct, Generic[N]):
     a: Sequence[Level[N]]
 
 
-class QuoteData(Struct, Generic[N]):
+class QuoteData(Struct, Generic[N], gc=False):
     s: str
     b: N
     B: N
@@ -80,8 +80,9 @@ def depth(m: DepthMsg[N], ctx: Ctx[N]) -> Out[N]:
 def quote(m: QuoteMsg[N], ctx: Ctx[N]) -> Out[N]:
     # DOUBT: an empty side is written as price 0 (an inference; settled by a pair without bids)
     d = m.data
-    bid, ask = (d.b, d.B) if d.b else (None, None), (d.a, d.A) if d.a else (None, None)
-    return Quote(ctx.exchange, ctx.sym[d.s].symbol, None, ctx.ts_recv, *bid, *ask)
+    bid, bid_size = (d.b, d.B) if d.b else (None, None)
+    ask, ask_size = (d.a, d.A) if d.a else (None, None)
+    return Quote(ctx.exchange, ctx.sym[d.s].symbol, None, ctx.ts_recv, bid, bid_size, ask, ask_size)
 
 
 def ticker(m: Msg[Row], ctx: Ctx[N]) -> Out[N]:

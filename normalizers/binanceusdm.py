@@ -17,14 +17,14 @@ from streamer.types import (  # isort: skip
 SIDES: Final[dict[str, Side]] = {"BUY": "buy", "SELL": "sell"}
 
 
-class Depth(DepthData[N]):
+class Depth(DepthData[N], gc=False):
     """`pu` is the `u` of the event before it; `T` the matching engine's time."""
 
     pu: int
     T: int
 
 
-class Best(QuoteData[N]):
+class Best(QuoteData[N], gc=False):
     T: int
 
 
@@ -53,8 +53,9 @@ def book_rest(m: Snapshot[N], ctx: Ctx[N], inst: Instrument) -> BookSnapshot[N]:
 def quote(m: BestMsg[N], ctx: Ctx[N]) -> Out[N]:
     # DOUBT: an empty side is written as price 0, as for spot (an inference; settled by a contract without bids)
     d = m.data
-    bid, ask = (d.b, d.B) if d.b else (None, None), (d.a, d.A) if d.a else (None, None)
-    return Quote(ctx.exchange, ctx.sym[d.s].symbol, d.T * MS, ctx.ts_recv, *bid, *ask)
+    bid, bid_size = (d.b, d.B) if d.b else (None, None)
+    ask, ask_size = (d.a, d.A) if d.a else (None, None)
+    return Quote(ctx.exchange, ctx.sym[d.s].symbol, d.T * MS, ctx.ts_recv, bid, bid_size, ask, ask_size)
 
 
 def ticker(m: Msg[Row], ctx: Ctx[N]) -> Out[N]:

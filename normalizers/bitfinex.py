@@ -9,13 +9,14 @@ from typing import Any, Final, Generic, TypeAlias
 
 from msgspec import Struct
 
-from streamer.channels import forget, in_line, learn, numbered
+from streamer.channels import count_from, forget, learn, numbered
 from streamer.decode import after
 from streamer.spec import Ack, Checked, Ctx, History, Out, Ready, Reject, Restart, Unknown, on, whole
 from streamer.wire import MS, T, listed
 
 from streamer.types import (  # isort: skip
-    BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Ticker, Trade,
+    BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Side, Ticker,
+    Trade,
 )  # fmt: skip
 
 TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 1 << 15, 1 << 16, 1 << 17
@@ -23,45 +24,86 @@ TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 1 << 15, 1 << 16, 1 << 17
 BARS: Final = {i: i for i in ("1m", "5m", "15m", "30m", "1h", "3h", "6h", "12h", "1M")} | {"1D": "1d", "7D": "1w", "14D": "2w"}
 
 
-class Msg(Struct, Generic[T], array_like=True):
+class Msg(Struct, Generic[T], array_like=True, gc=False):
     chan: int
     data: T
     seq: int | None = None
     ts: int | None = None
 
 
-class Told(Struct, Generic[T], array_like=True):
+class Told(Struct, Generic[T], array_like=True, gc=False):
     chan: int
     what: str
     data: T
+    seq: int | None = None
+    ts: int | None = None
 
 
+class Level(Struct, Generic[N], array_like=True, gc=False):
+    price: N
+    count: N
+    amount: N
+
+
+class Deal(Struct, Generic[N], array_like=True, gc=False):
+    id: int
+    mts: N
+    amount: N
+    price: N
+
+
+class Day(Struct, Generic[N], array_like=True, gc=False):
+    bid: N | None
+    bid_size: N | None
+    ask: N | None
+    ask_size: N | None
+    change: N | None
+    change_relative: N | None
+    last: N | None
+    volume: N | None
+    high: N | None
+    low: N | None
+
+
+class Bar(Struct, Generic[N], array_like=True, gc=False):
+    mts: N
+    open: N
+    close: N
+    high: N
+    low: N
+    volume: N
+
+
+One: TypeAlias = Msg[Level[N]]
+Book: TypeAlias = Msg[list[Level[N]]]
+Executed: TypeAlias = Told[Deal[N]]
+Deals: TypeAlias = Msg[list[Deal[N]]]
+Days: TypeAlias = Msg[Day[N]]
+Bars: TypeAlias = Msg[list[Bar[N]]]
+LastBar: TypeAlias = Msg[Bar[N]]
 Row: TypeAlias = Msg[list[N | None]]
-Rows: TypeAlias = Msg[list[list[N | None]]]
-Executed: TypeAlias = Told[list[N | None]]
 
 
-def in_order(frame: bytes, ctx: Ctx[N]) -> Out[N]:
-    """All arrays of a connection are counted, from 1, heartbeats too."""
-    flags = ctx.mem.get("flags", 0)
-    number = frame.rstrip(b"]").rsplit(b",", 2)[-2 if flags & TIMESTAMP else -1]
-    return in_line(ctx, int(number), 1) if flags & SEQ_ALL else None
+def seq_of(frame: bytes, ctx: Ctx[N]) -> int:
+    """The last of an array, or the one before its time. (All arrays are counted, heartbeats too.)"""
+    return int(frame.rstrip(b"]").rsplit(b",", 2)[-2 if ctx.mem["flags"] & TIMESTAMP else -1])
 
 
 def at(m: Msg[Any], ctx: Ctx[N], raw: str) -> tuple[str, str, int | None, int]:
     return ctx.exchange, ctx.sym[raw].symbol, None if m.ts is None else m.ts * MS, ctx.ts_recv
 
 
-def snapshot(m: Msg[Any], ctx: Ctx[N], raw: str) -> Out[N]:
-    bids = [(price, amount) for price, _, amount, *_ in m.data if amount > 0]
-    return BookSnapshot(*at(m, ctx, raw), bids, [(price, -amount) for price, _, amount, *_ in m.data if amount < 0])
+def snapshot(m: Book[N], ctx: Ctx[N], raw: str) -> Out[N]:
+    bids = [(d.price, d.amount) for d in m.data if d.amount > 0]
+    return BookSnapshot(*at(m, ctx, raw), bids, [(d.price, -d.amount) for d in m.data if d.amount < 0])
 
 
-def update(m: Msg[Any], ctx: Ctx[N], raw: str) -> Out[N]:
+def update(m: One[N], ctx: Ctx[N], raw: str) -> Out[N]:
     """One level. The sign of the amount is its side; a count of 0 removes it, the amount is 1 or -1 then."""
-    price, count, amount, *_ = m.data
-    level = [(price, abs(amount) if count else count)]
-    return BookDelta(*at(m, ctx, raw), level, ()) if amount > 0 else BookDelta(*at(m, ctx, raw), (), level)
+    d, name, ts = m.data, ctx.sym[raw].symbol, None if m.ts is None else m.ts * MS
+    if d.amount > 0:
+        return BookDelta(ctx.exchange, name, ts, ctx.ts_recv, [(d.price, d.amount if d.count else d.count)], ())
+    return BookDelta(ctx.exchange, name, ts, ctx.ts_recv, (), [(d.price, abs(d.amount) if d.count else d.count)])
 
 
 def checksum(m: Told[int], ctx: Ctx[N], raw: str) -> Out[N]:
@@ -69,36 +111,41 @@ def checksum(m: Told[int], ctx: Ctx[N], raw: str) -> Out[N]:
     return Checked(ctx.sym[raw].symbol, m.data, None, ctx.ts_recv)
 
 
-def trade(m: Told[Any], ctx: Ctx[N], raw: str) -> Trade[N]:
-    """`te` comes at once; `tu`, a second or two later, is the same with the same id. The sign of the amount is the taker's side."""
-    id, mts, amount, price, *_ = m.data
-    side: Any = "buy" if amount > 0 else "sell"
-    return Trade(ctx.exchange, ctx.sym[raw].symbol, whole(mts) * MS, ctx.ts_recv, price, abs(amount), side, str(whole(id)))
+def deal(d: Deal[N], ctx: Ctx[N], name: str) -> Trade[N]:
+    """The sign of the amount is the taker's side."""
+    side: Side = "buy" if d.amount > 0 else "sell"
+    return Trade(ctx.exchange, name, whole(d.mts) * MS, ctx.ts_recv, d.price, abs(d.amount), side, str(d.id))
 
 
-def trades_before(m: Msg[Any], ctx: Ctx[N], raw: str) -> Out[N]:
-    return History([trade(Told(m.chan, "te", row), ctx, raw) for row in reversed(m.data)])
+def trade(m: Executed[N], ctx: Ctx[N], raw: str) -> Out[N]:
+    """`te` comes at once; `tu`, a second or two later, is the same with the same id."""
+    return deal(m.data, ctx, ctx.sym[raw].symbol)
 
 
-def ticker(m: Msg[Any], ctx: Ctx[N], raw: str) -> Out[N]:
+def trades_before(m: Deals[N], ctx: Ctx[N], raw: str) -> Out[N]:
+    name = ctx.sym[raw].symbol
+    return History([deal(d, ctx, name) for d in reversed(m.data)])
+
+
+def ticker(m: Days[N], ctx: Ctx[N], raw: str) -> Out[N]:
     """No quote: the sizes are sums of 25 levels (left out here too), and it comes every 15 s. Quotes are cut from the book."""
-    bid, _, ask, _, _, _, last, volume, high, low, *_ = m.data
-    return Ticker(*at(m, ctx, raw), last, None, high, low, volume, None, bid, None, ask)
+    d: Day[N] = m.data
+    return Ticker(*at(m, ctx, raw), d.last, None, d.high, d.low, d.volume, None, d.bid, None, d.ask)
 
 
-def candle(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
+def candle(m: LastBar[N], ctx: Ctx[N], key: str) -> Out[N]:
     """Open, close, high, low. Bitfinex does not say that a bar is closed."""
     _, bar, raw = key.split(":", 2)
-    mts, o, c, high, low, volume, *_ = m.data
-    return Candle(*at(m, ctx, raw), BARS.get(bar, bar), whole(mts) * MS, o, high, low, c, volume)
+    d: Bar[N] = m.data
+    return Candle(*at(m, ctx, raw), BARS.get(bar, bar), whole(d.mts) * MS, d.open, d.high, d.low, d.close, d.volume)
 
 
-def candles_before(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
+def candles_before(m: Bars[N], ctx: Ctx[N], key: str) -> Out[N]:
     """Hundreds of bars, the newest first: only that one is news."""
     return candle(Msg(m.chan, m.data[0], m.seq, m.ts), ctx, key) if m.data else ()
 
 
-def status(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
+def status(m: Row[N], ctx: Ctx[N], key: str) -> Out[N]:
     """Comes every second, but is the same again two times out of three."""
     # DOUBT: "current funding: applied in the current 8h period" is taken as due at its end, the accrued one as the next period's (as ccxt
     # does; settled by a capture over a settlement). The spot pair's mid price stands for the index, which is not published (as in ccxt)
@@ -142,6 +189,8 @@ def other(m: dict[str, Any], ctx: Ctx[N]) -> Out[N]:
     topic = f"{channel}-{m['len']}:{about}" if "len" in m else f"{channel}:{about}"
     if event == "conf" and m["status"] == "OK":
         ctx.mem["flags"] = m["flags"]
+        if m["flags"] & SEQ_ALL:
+            count_from(ctx, 1)
         return Ready()
     if event == "subscribed":
         learn(ctx, m["chanId"], about.partition(":")[0] if channel == "status" else str(channel), about)
@@ -156,12 +205,12 @@ def other(m: dict[str, Any], ctx: Ctx[N]) -> Out[N]:
 
 
 CHANNELS = {
-    "book": {b"[[": on(Rows, snapshot), b"[": on(Row, update), b'"cs"': on(Told[int], checksum)},
-    "trades": {b"[[": on(Rows, trades_before), b'"te"': on(Executed, trade)},
-    "ticker": {b"[": on(Row, ticker)},
-    "candles": {b"[[": on(Rows, candles_before), b"[": on(Row, candle)},
+    "book": {b"[[": on(Book, snapshot), b"[": on(One, update), b'"cs"': on(Told[int], checksum)},
+    "trades": {b"[[": on(Deals, trades_before), b'"te"': on(Executed, trade)},
+    "ticker": {b"[": on(Days, ticker)},
+    "candles": {b"[[": on(Bars, candles_before), b"[": on(LastBar, candle)},
     "deriv": {b"[": on(Row, status)},
     "liq": {b"[[": on(Msg[list[list[Any]]], liquidation)},
 }
-NORMALIZE = numbered(after(b"[", b","), CHANNELS, other=other, idle=(b'"hb"', b'"tu"'), count=in_order)
+NORMALIZE = numbered(after(b"[", b","), CHANNELS, other=other, idle=(b'"hb"', b'"tu"'), seq_of=seq_of)
 INSTRUMENTS = on(tuple[list[Any], list[Any], list[tuple[str, str]]], instruments)

@@ -8,9 +8,9 @@ from typing import Any, Final, Generic, Literal, TypeAlias
 from msgspec import Struct
 
 from streamer.decode import after, keyed
-from streamer.spec import Ack, Broken, Ctx, History, Out, Reject, Unknown, on, whole
+from streamer.spec import BOUND, Ack, Broken, Ctx, History, Out, Reject, Unknown, on
 from streamer.times import rfc3339, rfc3339_or_none
-from streamer.wire import Row, T, listed, merge, numbers, parsed
+from streamer.wire import MINUTE, Row, T, listed, number, numbers
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side, Ticker,
@@ -30,82 +30,111 @@ TOLD: Final[dict[Any, Sequence[str]]] = {
     Funding: ("fundingRate", "indicativeFundingRate", "fundingTimestamp", "fundingInterval"),  # a span: the time so much after 2000 began
 }  # fmt: skip
 """What the table of instruments says of each kind, in the order of its fields; "" for what it does not say."""
-READ: Final[dict[str, Any]] = {"trades": whole, "fundingTimestamp": rfc3339, "fundingInterval": lambda x: rfc3339(x) // 10**9 - 946684800}
-NUMBERS: Final = {name for names in TOLD.values() for name in names} - READ.keys()
+OF: Final[dict[str, Any]] = {name: kind for kind, names in TOLD.items() for name in names if name}
+TIMES: Final[dict[str, Any]] = {"fundingTimestamp": rfc3339, "fundingInterval": lambda x: rfc3339(x) // 10**9 - 946684800}
 
 
-class Table(Struct, Generic[T]):
+class Table(Struct, Generic[T], gc=False):
     table: str
     action: Literal["partial", "insert", "update", "delete"]
     data: list[T]
     filter: Row = {}
 
 
-class Item(Struct, Generic[N]):  # a row of the busier tables: each has some of this
+class Order(Struct, Generic[N], gc=False):  # a level of the book
     symbol: str
-    timestamp: str | None = None  # of levels since 2022
-    side: str = ""
-    price: N | None = None  # of changed and deleted levels since 2023
+    id: int
+    side: Literal["Buy", "Sell"]
     size: N | None = None
-    id: int | None = None
-    trdMatchID: str | None = None
-    orderID: str | None = None
-    leavesQty: N | None = None
-    bidPrice: N | None = None
+    price: N | None = None  # of changed and deleted levels since 2023
+    timestamp: str | None = None  # of levels since 2022
+
+
+class Best(Struct, Generic[N], gc=False):
+    symbol: str
+    timestamp: str | None = None
     bidSize: N | None = None
+    bidPrice: N | None = None
     askPrice: N | None = None
     askSize: N | None = None
 
 
-Items: TypeAlias = Table[Item[N]]
+class Fill(Struct, Generic[N], gc=False):
+    symbol: str
+    size: N
+    price: N
+    timestamp: str | None = None
+    side: str = ""
+    trdMatchID: str | None = None
+
+
+class Forced(Struct, Generic[N], gc=False):  # each has some of this
+    symbol: str
+    orderID: str | None = None
+    side: str = ""
+    price: N | None = None
+    leavesQty: N | None = None
+
+
+Orders: TypeAlias = Table[Order[N]]
+Bests: TypeAlias = Table[Best[N]]
+Fills: TypeAlias = Table[Fill[N]]
+Forcings: TypeAlias = Table[Forced[N]]
 
 
 def at(raw: str, timestamp: str | None, ctx: Ctx[N]) -> tuple[str, str, int | None, int]:
     return ctx.exchange, ctx.sym[raw].symbol, rfc3339_or_none(timestamp), ctx.ts_recv
 
 
-def read(row: Row, ctx: Ctx[N]) -> Row:
-    """The row with its numbers and times made of their text."""
-    return {name: READ[name](x) if name in READ and x is not None else x for name, x in parsed(row, ctx, NUMBERS).items()}
-
-
-def level(price: N | None, size: N | None) -> Level[N]:
-    if price is None or size is None:
-        raise ValueError("no price or size")
-    return price, size
-
-
-def book(m: Items[N], ctx: Ctx[N]) -> Out[N]:
+def book(m: Orders[N], ctx: Ctx[N]) -> Out[N]:
     """Levels are known by side and id. Nothing numbers the messages, but a level that is not where it must be shows a loss."""
     # DOUBT: `timestamp` is the engine's time (a notice of 2022), not `transactTime` (in a client's sample of 2024; settled by a capture)
     # DOUBT: ids, arbitrary since 2023, stand for one price on one side until deleted (a capture of 2021; settled by one of today)
-    whole, gone = m.action == "partial", m.action == "delete"
-    raw, time = (m.data[-1].symbol, m.data[-1].timestamp) if m.data else (m.filter["symbol"], None)
-    head, table = at(raw, time, ctx), (m.table, raw)
-    prices: dict[Any, N | None] | None = {} if whole else ctx.mem.get(table)
-    if prices is None:
+    rows, action = m.data, m.action
+    raw, time = (rows[-1].symbol, rows[-1].timestamp) if rows else (m.filter["symbol"], None)
+    name, ts = ctx.sym[raw].symbol, rfc3339(time) if time else None
+    known: tuple[dict[int, Any], dict[int, Any], N] | None = ({}, {}, ctx.num(0)) if action == "partial" else ctx.mem.get(raw)
+    if known is None:
         return ()
-    sides: dict[str, list[Level[N]]] = {"Buy": [], "Sell": []}
-    for d in m.data:
-        key = d.side, d.id
-        if d.symbol != raw or (key in prices) is (whole or m.action == "insert"):
-            ctx.mem.pop(table, None)
-            return Broken(head[1], "gap", ctx.ts_recv)
-        price = prices.pop(key) if gone else prices.setdefault(key, d.price)
-        sides[d.side].append(level(price, ctx.num(0) if gone else d.size))  # deletions may name the size that goes
-    ctx.mem[table] = prices
-    bids, asks = sides.values()
-    return BookSnapshot(*head, sorted(bids, reverse=True), sorted(asks)) if whole else BookDelta(*head, bids, asks)
+    buy, sell, nothing = known  # the prices of each side by their ids
+    new, gone = action in ("partial", "insert"), action == "delete"
+    bids: list[Level[N]] = []
+    asks: list[Level[N]] = []
+    for d in rows:
+        prices, side = (buy, bids) if d.side == "Buy" else (sell, asks)
+        id, size = d.id, d.size
+        if (id in prices) is new or d.symbol != raw:
+            ctx.mem.pop(raw, None)
+            return Broken(name, "gap", ctx.ts_recv)
+        if new:
+            price = prices[id] = d.price
+        elif gone:
+            price, size = prices.pop(id), nothing  # the size that goes may be named
+        else:
+            price = prices[id]
+        if price is None or size is None:
+            raise ValueError("no price or size")
+        side.append((price, size))
+    if action == "partial":
+        ctx.mem[raw] = known
+        return BookSnapshot(ctx.exchange, name, ts, ctx.ts_recv, sorted(bids, reverse=True), sorted(asks))
+    return BookDelta(ctx.exchange, name, ts, ctx.ts_recv, bids, asks)
 
 
-def trades(m: Items[N], ctx: Ctx[N]) -> Out[N]:
+def trades(m: Fills[N], ctx: Ctx[N]) -> Out[N]:
     # DOUBT: since 2026 there are protected books beside, and each subscription is given one `pool` (notices; settled by asking which)
-    ticks = [Trade(*at(d.symbol, d.timestamp, ctx), *level(d.price, d.size), SIDES.get(d.side), d.trdMatchID) for d in m.data]
+    venue, sym, now, side = ctx.exchange, ctx.sym, ctx.ts_recv, SIDES.get
+    ticks = [
+        Trade(venue, sym[d.symbol].symbol, rfc3339_or_none(d.timestamp), now, d.price, d.size, side(d.side), d.trdMatchID) for d in m.data
+    ]
     return ticks if m.action == "insert" else History(ticks)
 
 
-def quote(m: Items[N], ctx: Ctx[N]) -> Out[N]:
-    return [Quote(*at(d.symbol, d.timestamp, ctx), d.bidPrice, d.bidSize, d.askPrice, d.askSize) for d in m.data]
+def quote(m: Bests[N], ctx: Ctx[N]) -> Out[N]:
+    venue, sym, now = ctx.exchange, ctx.sym, ctx.ts_recv
+    return [
+        Quote(venue, sym[d.symbol].symbol, rfc3339_or_none(d.timestamp), now, d.bidPrice, d.bidSize, d.askPrice, d.askSize) for d in m.data
+    ]
 
 
 def candle(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
@@ -119,29 +148,48 @@ def candle(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
     return out
 
 
-def instrument(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
-    """A kind is given when some of it is news. Best prices come every five seconds."""
-    out: list[Any] = []
-    for d in m.data:
-        head, about, table = at(d["symbol"], d.get("timestamp"), ctx), ctx.sym[d["symbol"]], (m.table, d["symbol"])
-        known: Row | None = {} if m.action == "partial" else ctx.mem.get(table)
-        if known is None:
-            continue
-        row, new = merge(known, read(d, ctx), str(d.get("timestamp"))[:16])
-        for kind in [k for k in ([Ticker] if about.kind == "spot" else TOLD) if not new.isdisjoint(TOLD[k])]:
-            values = [row.get(name) for name in TOLD[kind]]
-            if kind is OpenInterest and values[1] is not None:
-                values[1] = values[1] / 10 ** DIGITS[about.quote] if about.quote == about.settle in DIGITS else None
-            if any(x is not None for x in values):
-                out.append(kind(*head, *values))
-        ctx.mem[table] = row
+def fields(row: Row, ctx: Ctx[N]) -> Row:
+    """Those that we tell of, with numbers and times made of their text."""
+    out = {}
+    for name, x in row.items():
+        if name in OF:
+            if x.__class__ is not float or not -BOUND <= x <= BOUND:  # most are what they should be, and need no call
+                x = TIMES[name](x) if name in TIMES and x is not None else number(x, ctx)
+            out[name] = x
     return out
 
 
-def liquidation(m: Items[N], ctx: Ctx[N]) -> Out[N]:
+def instrument(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
+    """A kind is given when some of it is news, and once a minute for those who subscribed since. Best prices come every five seconds."""
+    out: list[Any] = []
+    for d in m.data:
+        raw, time = d["symbol"], d.get("timestamp")
+        about, table, minute = ctx.sym[raw], (m.table, raw), time[:16] if time else ""
+        known: Row | None = {} if m.action == "partial" else ctx.mem.get(table)
+        if known is None:
+            continue
+        head, new = (ctx.exchange, about.symbol, rfc3339_or_none(time), ctx.ts_recv), fields(d, ctx)
+        kinds = {OF[name] for name in new} if known.get(MINUTE) == minute else TOLD.keys()
+        new[MINUTE] = minute
+        known.update(new)
+        ctx.mem[table] = known
+        for kind in (Ticker,) if about.kind == "spot" else TOLD:
+            if kind not in kinds:
+                continue
+            values = [known.get(name) for name in TOLD[kind]]
+            if kind is OpenInterest and values[1] is not None:
+                values[1] = values[1] / 10 ** DIGITS[about.quote] if about.quote == about.settle in DIGITS else None
+            if values.count(None) < len(values):
+                out.append(kind(*head, *values))
+    return out
+
+
+def liquidation(m: Forcings[N], ctx: Ctx[N]) -> Out[N]:
     """An order of the engine, which comes, shrinks and goes: only that it came is news."""
-    rows = m.data if m.action == "insert" else ()
-    return [Liquidation(*at(d.symbol, None, ctx), SIDES.get(d.side), *level(d.price, d.leavesQty), d.orderID) for d in rows]
+    rows: Any = m.data if m.action == "insert" else ()
+    if any(d.price is None or d.leavesQty is None for d in rows):
+        raise ValueError("no price or size")
+    return [Liquidation(*at(d.symbol, None, ctx), SIDES.get(d.side), d.price, d.leavesQty, d.orderID) for d in rows]
 
 
 def instruments(rows: list[Row], ctx: Ctx[N]) -> list[Instrument]:
@@ -174,7 +222,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
 
 
 NORMALIZE = keyed(after(b'"table":"'), {
-    b"trade": on(Items, trades), b"orderBookL2": on(Items, book), b"quote": on(Items, quote), b"liquidation": on(Items, liquidation),
-    b"tradeBin*": on(Table[Row], candle), b"instrument": on(Table[Row], instrument),
+    b"trade": on(Fills, trades), b"orderBookL2": on(Orders, book), b"quote": on(Bests, quote),
+    b"liquidation": on(Forcings, liquidation), b"tradeBin*": on(Table[Row], candle), b"instrument": on(Table[Row], instrument),
 }, other=other)  # fmt: skip
 INSTRUMENTS = on(list[Row], instruments)

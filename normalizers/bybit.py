@@ -35,15 +35,21 @@ TICKERS: Final[dict[str, dict[Any, Sequence[str]]]] = {
     | {Greeks: ("markPriceIv", "bidIv", "askIv", "delta", "gamma", "vega", "theta", "", "underlyingPrice")},
 }  # fmt: skip
 """What a market's ticker says of each kind, in the order of its fields; "" for what it does not say."""
+FUNDING: Final[dict[Any, Sequence[str]]] = {Funding: ("fundingRate", "nextFundingTime", "fundingIntervalHour")}
+KINDS: Final = {m: {name: kind for kind, names in (told | FUNDING).items() for name in names} for m, told in TICKERS.items()}
+"""The kind that each field of a market's ticker belongs to."""
 NUMBERS: Final = {name for told in TICKERS.values() for names in told.values() for name in names} | {"fundingRate"}
 
 
-class Push(Struct, Generic[T]):
-    topic: str
+class Push(Struct, Generic[T], gc=False):
     type: Literal["snapshot", "delta"]
     ts: int
     data: T
     cts: int | None = None  # the matching engine's time
+
+
+class Named(Push[T], gc=False, kw_only=True):
+    topic: str
 
 
 class Fill(Struct, Generic[N]):
@@ -55,7 +61,7 @@ class Fill(Struct, Generic[N]):
     i: str | None = None  # liquidations have none
 
 
-class Levels(Struct, Generic[N]):
+class Levels(Struct, Generic[N], gc=False):
     s: str
     b: Sequence[Level[N]]
     a: Sequence[Level[N]]
@@ -80,8 +86,10 @@ def liquidation(m: Push[list[Fill[N]]], ctx: Ctx[N]) -> Out[N]:
 
 def book(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
     # DOUBT: `u` counts by one in inverse and options too (documents; captures are of linear and spot; settled by probing the others)
-    head = *at(m, m.data.s, ctx), m.data.b, m.data.a
-    return BookSnapshot(*head, m.data.u) if m.type == "snapshot" else BookDelta(*head, m.data.u, m.data.u)
+    d, ts = m.data, (m.cts or m.ts) * MS
+    if m.type == "snapshot":
+        return BookSnapshot(ctx.exchange, ctx.sym[d.s].symbol, ts, ctx.ts_recv, d.b, d.a, d.u)
+    return BookDelta(ctx.exchange, ctx.sym[d.s].symbol, ts, ctx.ts_recv, d.b, d.a, d.u, d.u)
 
 
 def quote(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
@@ -90,20 +98,25 @@ def quote(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
     return Quote(*at(m, m.data.s, ctx), *best(m.data.b), *best(m.data.a)) if whole else Unknown("delta of orderbook.1")
 
 
-def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
+def ticker(m: Named[Row], ctx: Ctx[N]) -> Out[N]:
     """What a delta leaves out has not changed. A kind is given when some of it is news."""
     known = ctx.mem.get(m.topic) if m.type == "delta" else None
     row, new = merge(known, parsed(m.data, ctx, NUMBERS, NOUGHT), m.ts // 60_000)
-    head, due, hours = at(m, row["symbol"], ctx), row.get("nextFundingTime"), row.get("fundingIntervalHour")
-    found = [(kind, [row.get(name) for name in names]) for kind, names in TICKERS[ctx.market].items() if not new.isdisjoint(names)]
-    out = [kind(*head, *values) for kind, values in found if any(x is not None for x in values)]
-    if due and not new.isdisjoint(("fundingRate", "nextFundingTime", "fundingIntervalHour")):
+    head, news = at(m, row["symbol"], ctx), set(map(KINDS[ctx.market].get, new))
+    out = []
+    for kind, names in TICKERS[ctx.market].items():
+        if kind in news:
+            values = list(map(row.get, names))
+            if values.count(None) < len(values):
+                out.append(kind(*head, *values))
+    if Funding in news and (due := row.get("nextFundingTime")):
+        hours = row.get("fundingIntervalHour")
         out.append(Funding(*head, row.get("fundingRate"), None, ms(due), int(hours) * 3600 if hours else None))
     ctx.mem[m.topic] = row
     return out
 
 
-def candle(m: Push[list[Row]], ctx: Ctx[N]) -> Out[N]:
+def candle(m: Named[list[Row]], ctx: Ctx[N]) -> Out[N]:
     head, value = at(m, m.topic.split(".", 2)[2], ctx), "turnover" if ctx.market != "inverse" else ""
     out: list[Answer[N]] = []
     for d in m.data:
@@ -146,6 +159,6 @@ Fills: TypeAlias = Push[list[Fill[N]]]
 Books: TypeAlias = Push[Levels[N]]
 NORMALIZE = keyed(after(b'"topic":"'), {
     b"publicTrade.*": on(Fills, trades), b"orderbook.1.*": on(Books, quote), b"orderbook.*": on(Books, book),
-    b"tickers.*": on(Push[Row], ticker), b"kline.*": on(Push[list[Row]], candle), b"allLiquidation.*": on(Fills, liquidation),
+    b"tickers.*": on(Named[Row], ticker), b"kline.*": on(Named[list[Row]], candle), b"allLiquidation.*": on(Fills, liquidation),
 }, other=other)  # fmt: skip
 INSTRUMENTS = on(Row, instruments)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, Generic, Literal
 
 from msgspec import Struct
@@ -9,7 +10,7 @@ from msgspec import Struct
 from streamer.channels import counted_trade
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Ctx, History, Out, Reject, Unknown, on
-from streamer.times import rfc3339_or_none
+from streamer.times import nanoseconds, rfc3339_or_none
 from streamer.types import BookDelta, BookSnapshot, Instrument, Level, N, Side, Ticker, Trade
 from streamer.wire import Row, listed, numbers, sides, step
 
@@ -39,10 +40,10 @@ class Snapshot(Struct, Generic[N]):
     asks: Sequence[Level[N]]
 
 
-class Update(Struct, Generic[N]):
+class Update(Struct, Generic[N], gc=False):
     product_id: str
     changes: list[tuple[Literal["buy", "sell"], N, N]]
-    time: str
+    time: datetime  # to the microsecond, as they are written: decoded in half the time that `rfc3339` takes
 
 
 def at(raw: str, time: str | None, ctx: Ctx[N]) -> tuple[str, str, int | None, int]:
@@ -72,7 +73,7 @@ def update(m: Update[N], ctx: Ctx[N]) -> Out[N]:
     asks: list[Level[N]] = []
     for side, price, size in m.changes:
         (bids if side == "buy" else asks).append((price, size))
-    return BookDelta(*at(m.product_id, m.time, ctx), bids, asks)
+    return BookDelta(ctx.exchange, ctx.sym[m.product_id].symbol, nanoseconds(m.time), ctx.ts_recv, bids, asks)
 
 
 def day(m: Row, ctx: Ctx[N]) -> Out[N]:

@@ -5,14 +5,14 @@ is one dollar, or one of the base. Deribit's `contract_size` (10 dollars, 0.0001
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any, Final, Generic, Literal, TypeAlias
+from decimal import Context, Decimal
+from typing import Annotated, Any, Final, Generic, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Ctx, Out, Reject, Reply, Unknown, on
-from streamer.wire import MS, Row, T, listed, ms, numbers, sides, step
+from streamer.wire import MS, Row, T, listed, ms, numbers, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
@@ -23,23 +23,30 @@ RESOLUTIONS: Final = {str(i): f"{i}m" for i in (1, 3, 5, 10, 15, 30)} | {str(60 
 OPPOSITE: Final[dict[Side, Side]] = {"buy": "sell", "sell": "buy"}
 TEST: Final = '{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 HOPELESS: Final = (-32602, 13009, 13778)  # invalid parameters; no account; no account, and raw
-BEST: Final = "best_bid_price", "best_bid_amount", "best_ask_price", "best_ask_amount"
-NOUGHT: Final = ("bid_iv", "ask_iv")  # of a bid or ask that is not there the volatility is 0
-PRICED: Final[dict[Any, str]] = {MarkPrice: "mark_price", IndexPrice: "index_price", OpenInterest: "open_interest"}
+EXACT: Final = Context(prec=100)  # no number within reason has more digits
+Ms: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
-class Params(Struct, Generic[T]):
-    channel: str
+class Data(Struct, Generic[T], gc=False):
     data: T
 
 
-class Push(Struct, Generic[T]):
-    params: Params[T]
+class Push(Struct, Generic[T], gc=False):
+    params: Data[T]
 
 
-class Fill(Struct, Generic[N]):
+class Named(Struct, gc=False):
+    channel: str
+    data: Row
+
+
+class Chart(Struct, gc=False):
+    params: Named
+
+
+class Fill(Struct, Generic[N], gc=False):
     instrument_name: str
-    timestamp: int
+    timestamp: Ms
     price: N
     amount: N
     direction: Side
@@ -47,9 +54,9 @@ class Fill(Struct, Generic[N]):
     liquidation: str = ""
 
 
-class Levels(Struct, Generic[N]):
+class Levels(Struct, Generic[N], gc=False):
     instrument_name: str
-    timestamp: int
+    timestamp: Ms
     type: Literal["snapshot", "change"]
     change_id: int
     bids: Sequence[tuple[str, N, N]]
@@ -57,58 +64,119 @@ class Levels(Struct, Generic[N]):
     prev_change_id: int = -1  # snapshots have none
 
 
+class Stats(Struct, Generic[N], frozen=True, gc=False):
+    volume: N | None = None
+    volume_usd: N | None = None
+    volume_notional: N | None = None
+    low: N | None = None
+    high: N | None = None
+
+
+class Sensitivities(Struct, Generic[N], frozen=True, gc=False):
+    vega: N | None = None
+    theta: N | None = None
+    rho: N | None = None
+    gamma: N | None = None
+    delta: N | None = None
+
+
+class State(Struct, Generic[N], gc=False):  # a quote has the best prices alone
+    timestamp: Ms
+    instrument_name: str
+    underlying_price: N | None = None
+    stats: Stats[N] = Stats()
+    open_interest: N | None = None
+    mark_price: N | None = None
+    mark_iv: N | None = None
+    last_price: N | None = None
+    index_price: N | None = None
+    greeks: Sensitivities[N] = Sensitivities()
+    current_funding: N | None = None
+    bid_iv: N | None = None
+    best_bid_price: N | None = None
+    best_bid_amount: N | None = None
+    best_ask_price: N | None = None
+    best_ask_amount: N | None = None
+    ask_iv: N | None = None
+
+
 Fills: TypeAlias = Push[list[Fill[N]]]
 Books: TypeAlias = Push[Levels[N]]
-
-
-def at(d: Fill[N] | Levels[N], ctx: Ctx[N]) -> tuple[str, str, int, int]:
-    return ctx.exchange, ctx.sym[d.instrument_name].symbol, d.timestamp * MS, ctx.ts_recv
+States: TypeAlias = Push[State[N]]
 
 
 def trades(m: Fills[N], ctx: Ctx[N]) -> Out[N]:
     """A liquidation is a trade as well, and comes as both. Forced was the order of the taker (T), of the maker (M) or of both (MT)."""
     out: list[Answer[N]] = []
     for d in m.params.data:
-        head, sides = at(d, ctx), {"T": d.direction, "M": OPPOSITE[d.direction]}
+        head = ctx.exchange, ctx.sym[d.instrument_name].symbol, d.timestamp * MS, ctx.ts_recv
         out.append(Trade(*head, d.price, d.amount, d.direction, d.trade_id))
-        out += [Liquidation(*head, side, d.price, d.amount, d.trade_id) for who, side in sides.items() if who in d.liquidation]
+        if d.liquidation:
+            sides = {"T": d.direction, "M": OPPOSITE[d.direction]}
+            out += [Liquidation(*head, side, d.price, d.amount, d.trade_id) for who, side in sides.items() if who in d.liquidation]
     return out
 
 
 def book(m: Books[N], ctx: Ctx[N]) -> Out[N]:
     """Levels are (new, change or delete, price, amount). `change_id` counts many books: only the chain of one book's proves anything."""
     d: Levels[N] = m.params.data
-    head = *at(d, ctx), [(price, size) for _, price, size in d.bids], [(price, size) for _, price, size in d.asks]
-    return BookSnapshot(*head, d.change_id) if d.type == "snapshot" else BookDelta(*head, None, d.change_id, d.prev_change_id)
+    name, ts = ctx.sym[d.instrument_name].symbol, d.timestamp * MS
+    bids = [(price, size) for _, price, size in d.bids] if d.bids else []
+    asks = [(price, size) for _, price, size in d.asks] if d.asks else []
+    if d.type == "snapshot":
+        return BookSnapshot(ctx.exchange, name, ts, ctx.ts_recv, bids, asks, d.change_id)
+    return BookDelta(ctx.exchange, name, ts, ctx.ts_recv, bids, asks, None, d.change_id, d.prev_change_id)
 
 
-def quote(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
-    name, row = ctx.sym[m.params.channel.split(".")[1]].symbol, m.params.data
-    return Quote(ctx.exchange, name, ms(row["timestamp"]), ctx.ts_recv, *sides(row, ctx, *BEST))
+def sides(d: State[N]) -> tuple[N | None, N | None, N | None, N | None]:
+    """Bid, its size, ask and its size. Of a side without orders the price is null or 0."""
+    bid, ask = d.best_bid_price, d.best_ask_price
+    return bid or None, d.best_bid_amount if bid else None, ask or None, d.best_ask_amount if ask else None
 
 
-def ticker(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
+def quote(m: States[N], ctx: Ctx[N]) -> Out[N]:
+    d: State[N] = m.params.data
+    return Quote(ctx.exchange, ctx.sym[d.instrument_name].symbol, d.timestamp * MS, ctx.ts_recv, *sides(d))
+
+
+def fraction(percent: N | None) -> N | None:
+    """The hundredth as it would be written (floats: to eight decimals). 1.1 / 100 is 0.011000000000000001."""
+    if isinstance(percent, float):
+        return round(percent * 1e6) / 1e8
+    return percent and percent.scaleb(-2, EXACT)
+
+
+def ticker(m: States[N], ctx: Ctx[N]) -> Out[N]:
     """Always whole. `interest_value` belongs to funding, and is not what open interest is worth."""
-    d, instrument = m.params.data, ctx.sym[m.params.channel.split(".")[1]]
-    row = d | d["stats"] | d.get("greeks", {})
-    head = ctx.exchange, instrument.symbol, ms(row["timestamp"]), ctx.ts_recv
+    d: State[N] = m.params.data
+    instrument, day = ctx.sym[d.instrument_name], d.stats
+    kind, venue, name, ts, now = instrument.kind, ctx.exchange, instrument.symbol, d.timestamp * MS, ctx.ts_recv
     # DOUBT: `volume_usd` of an inverse contract is the sum of its amounts, and an option's is not in its quote (documents, arithmetic on
     # their examples; settled by adding up a day of trades)
-    volumes = ("volume_usd", "volume_usd") if instrument.size_unit == "contracts" else ("volume", "volume_notional")
-    out: list[Answer[N]] = [Ticker(*head, *numbers(row, ctx, "last_price", "", "high", "low", *volumes), *sides(row, ctx, *BEST))]
-    if instrument.kind != "spot":
-        out += [kind(*head, x) for kind, x in zip(PRICED, numbers(row, ctx, *PRICED.values()), strict=True) if x is not None]
-    if instrument.kind == "swap":
+    inverse = instrument.size_unit == "contracts"
+    volume, value = (day.volume_usd, day.volume_usd) if inverse else (day.volume, day.volume_notional)
+    bid, bid_size, ask, ask_size = sides(d)
+    out: list[Answer[N]]
+    out = [Ticker(venue, name, ts, now, d.last_price, None, day.high, day.low, volume, value, bid, bid_size, ask, ask_size)]
+    if kind == "spot":
+        return out
+    if d.mark_price is not None:
+        out.append(MarkPrice(venue, name, ts, now, d.mark_price))
+    if d.index_price is not None:
+        out.append(IndexPrice(venue, name, ts, now, d.index_price))
+    if d.open_interest is not None:
+        out.append(OpenInterest(venue, name, ts, now, d.open_interest))
+    if kind == "swap":
         # DOUBT: the rate of this moment, for eight hours; it is paid every millisecond, so nothing falls due (Deribit's help pages, of
         # inverse perpetuals; `funding_8h` is what the last eight hours came to; settled by those of linear ones)
-        out.append(Funding(*head, numbers(row, ctx, "current_funding")[0], None, None, 8 * 3600))
-    if instrument.kind == "option":
-        ivs = [x and ctx.num(f"{x:f}e-2") for x in numbers(row, ctx, "mark_iv", "bid_iv", "ask_iv", nought=NOUGHT)]
-        out.append(Greeks(*head, *ivs, *numbers(row, ctx, "delta", "gamma", "vega", "theta", "rho", "underlying_price")))
+        out.append(Funding(venue, name, ts, now, d.current_funding, None, None, 8 * 3600))
+    elif kind == "option":  # of a bid or ask that is not there the volatility is 0
+        g, mark, bid, ask = d.greeks, fraction(d.mark_iv), fraction(d.bid_iv) or None, fraction(d.ask_iv) or None
+        out.append(Greeks(venue, name, ts, now, mark, bid, ask, g.delta, g.gamma, g.vega, g.theta, g.rho, d.underlying_price))
     return out
 
 
-def candle(m: Push[Row], ctx: Ctx[N]) -> Out[N]:
+def candle(m: Chart, ctx: Ctx[N]) -> Out[N]:
     """`volume` is in base, and `cost` in quote: dollars, where dollars are what sizes count."""
     (_, _, raw, resolution), row = m.params.channel.split("."), m.params.data
     instrument = ctx.sym[raw]
@@ -150,7 +218,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
 
 
 NORMALIZE = keyed(after(b'"channel":"'), {
-    b"trades.*": on(Fills, trades), b"book.*": on(Books, book), b"quote.*": on(Push[Row], quote), b"ticker.*": on(Push[Row], ticker),
-    b"chart.trades.*": on(Push[Row], candle),
+    b"trades.*": on(Fills, trades), b"book.*": on(Books, book), b"quote.*": on(States, quote), b"ticker.*": on(States, ticker),
+    b"chart.trades.*": on(Chart, candle),
 }, other=other)  # fmt: skip
 INSTRUMENTS = on(Row, instruments)

@@ -32,18 +32,18 @@ DAY: Final = "last", "open24h", "high24h", "low24h", "vol24h"
 HOPELESS: Final = ("60012", "60013", "60018")  # invalid request, invalid arguments, no such channel or instrument
 
 
-class Arg(Struct, rename="camel"):
+class Arg(Struct, rename="camel", gc=False):
     channel: str
     inst_id: str = ""
 
 
-class Push(Struct, Generic[T]):
+class Push(Struct, Generic[T], gc=False):
     arg: Arg
     data: list[T]
     action: Literal["snapshot", "update", ""] = ""
 
 
-class TradeData(Struct, Generic[N], rename="camel"):
+class TradeData(Struct, Generic[N], rename="camel", gc=False):
     """One message per taker order and price: `trade_id` is the last of the trades in it. `side` is the taker's."""
 
     inst_id: str
@@ -61,7 +61,7 @@ class WireLevel(Struct, Generic[N], array_like=True, gc=False):
     size: N
 
 
-class BookData(Struct, Generic[N], rename="camel"):
+class BookData(Struct, Generic[N], rename="camel", gc=False):
     """Of `books`, and of `bbo-tbt` without the checksum, which is always 0 since June 2026."""
 
     asks: list[WireLevel[N]]
@@ -99,12 +99,14 @@ def levels(side: list[WireLevel[N]]) -> list[Level[N]]:
 
 
 def books(m: Books[N], ctx: Ctx[N]) -> Out[N]:
-    name = ctx.sym[m.arg.inst_id].symbol
+    exchange, name, now = ctx.exchange, ctx.sym[m.arg.inst_id].symbol, ctx.ts_recv
     out: list[Answer[N]] = []
     for d in m.data:
-        head = ctx.exchange, name, d.ts * MS, ctx.ts_recv, levels(d.bids), levels(d.asks)
-        snapshot = m.action == "snapshot"
-        tick: Any = BookSnapshot(*head, d.seq_id) if snapshot else BookDelta(*head, None, d.seq_id, d.prev_seq_id)
+        ts, bids, asks = d.ts * MS, levels(d.bids), levels(d.asks)
+        if m.action == "snapshot":
+            tick: Any = BookSnapshot(exchange, name, ts, now, bids, asks, d.seq_id)
+        else:
+            tick = BookDelta(exchange, name, ts, now, bids, asks, None, d.seq_id, d.prev_seq_id)
         out.append(Checked(name, d.checksum, tick) if d.checksum else tick)
     return out
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from streamer.book import Book
 from streamer.ledger import Ledger
-from streamer.mailbox import Mailbox, weight
+from streamer.mailbox import LEVEL_BYTES, Mailbox, weight
 from streamer.spec import Broken, Checked
 from streamer.streams import Need, Source, Stream
 from streamer.sync import NO_CUT, Sync
@@ -134,7 +134,7 @@ class BookStream(Stream):
         self.published += 1
         if self.boxes:
             out = tick if self.scale is None else scale_tick(tick, self.scale)
-            heavy = weight(out)
+            heavy = LEVEL_BYTES * (len(out.bids) + len(out.asks))  # type: ignore[attr-defined]  # its `weight`
             for box in self.boxes:
                 box.offer_book(out, heavy)  # type: ignore[arg-type]
         if self.views:
@@ -234,10 +234,11 @@ class BookSource(Source["BookStream"]):
         if taken == "applied":
             if stream.leader is self:
                 stream.ts_last = tick.ts_recv
-                if sync.cut is not NO_CUT and (sync.cut[0] or sync.cut[1]):
-                    tick = _with_cut(tick, *sync.cut)
+                cut = sync.cut
+                if cut is not NO_CUT and (cut[0] or cut[1]):
+                    tick = _with_cut(tick, *cut)
                 stream.publish_book(tick, sync.book)
-            return self.need() if sync.reach is not None and sync.thin else None
+            return self.need() if sync.thin else None
         if taken == "stale":
             return self._fallen(tick.ts_recv)
         return None if sync.live else self.need()

@@ -7,7 +7,7 @@ heartbeats, surprises) goes a slow road: parsed as plain JSON and given to `othe
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Final, NamedTuple, Union
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias, Union
 
 import msgspec
 import orjson
@@ -128,32 +128,55 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
         return next((i + len(m) for m in also if (i := data.find(m)) >= 0), -1)
 
     def compile_(num: type[float] | type[Decimal]) -> Decode:
-        exact = {k: (decoder(o.wire, num), o.handle) for k, o in table.items() if b"*" not in k}
-        starred = [(_fits(k), (decoder(o.wire, num), o.handle)) for k, o in table.items() if b"*" in k]
-        get = exact.get
+        keys = Keys({k: (decoder(o.wire, num), o.handle) for k, o in table.items()})
+        get, resolve = keys.exact.get, keys.resolve
 
         def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
             i = data.find(mark) + skip
-            if i < skip and (i := elsewhere(data)) < 0:
-                return slow(data, ctx, other, None)
-            found = data[i : data.find(until, i)]
-            hit = get(found)
-            if hit is None:
-                hit = next((h for fits, h in starred if fits(found)), None)
-                if hit is None:
+            if i < skip:
+                i = elsewhere(data)
+                if i < 0:
                     return slow(data, ctx, other, None)
-                if len(exact) < KEYS_KEPT and len(found) <= KEY_BYTES:
-                    exact[found] = hit
+            end = data.find(until, i)
+            if end < 0:
+                return slow(data, ctx, other, None)
+            found = data[i:end]
+            hit = get(found) or resolve(found)
+            if hit is None:
+                return slow(data, ctx, other, None)
+            decode, handle = hit
             try:
-                message = hit[0](data)
+                message = decode(data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
                 return slow(data, ctx, other, e)
-            answer: Out[Any] = hit[1](message, ctx)
-            return answer
+            return handle(message, ctx)
 
         return road
 
     return Normalizer(compile_, tuple(table.values()))
+
+
+Reader: TypeAlias = tuple[Callable[[bytes], Any], Callable[..., Out[Any]]]
+"""A typed decoder, and the handler of what it makes."""
+
+
+class Keys:
+    """How the frames of a key are read: `exact` keys, and entries with a `*`, which are resolved once and remembered, within bounds."""
+
+    __slots__ = ("_starred", "exact")
+
+    def __init__(self, table: Mapping[bytes, Reader]) -> None:
+        self.exact = {key: reader for key, reader in table.items() if b"*" not in key}
+        self._starred = [(_fits(entry), reader) for entry, reader in table.items() if b"*" in entry]
+
+    def resolve(self, key: bytes) -> Reader | None:
+        """What the first entry that fits makes of a key that is not in `exact` yet."""
+        for fits, reader in self._starred:
+            if fits(key):
+                if len(self.exact) < KEYS_KEPT and len(key) <= KEY_BYTES:
+                    self.exact[key] = reader
+                return reader
+        return None
 
 
 def _fits(entry: bytes) -> Callable[[bytes], object]:

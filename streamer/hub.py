@@ -25,31 +25,42 @@ Route = Callable[[Any], Need | None]
 
 
 class Carrier:
-    """One connection's routes into the hub: (type, symbol) to the source that takes it. `unrouted` counts what nobody asked for."""
+    """One connection's routes into the hub: type and symbol to the source that takes it. `unrouted` counts what nobody asked for."""
 
     __slots__ = ("name", "on_unrouted", "routes", "sources", "unrouted")
 
     def __init__(self, name: str, on_unrouted: Callable[[Any], Route | None] | None = None) -> None:
         self.name = name
-        self.routes: dict[tuple[Any, str], Route] = {}
+        self.routes: dict[Any, dict[str, Route]] = {}
         self.sources: dict[StreamKey, Source[Any]] = {}
         self.unrouted = 0
         self.on_unrouted = on_unrouted
 
     def push(self, answers: Sequence[Any]) -> list[Any] | None:
         """Take a handler's answers. What comes back is for the engine: controls, and `Need`s."""
-        routes = self.routes
         back: list[Any] | None = None
         for answer in answers:
-            cls = answer.__class__
-            if cls in _UPWARD:
-                back = [answer] if back is None else [*back, answer]
-                continue
-            route = routes.get((cls, answer.symbol)) or self.unasked(answer)
-            need = route(answer) if route is not None else None
-            if need is not None:
-                back = [need] if back is None else [*back, need]
+            more = self.take(answer)
+            if more is not None:
+                back = more if back is None else back + more
         return back
+
+    def take(self, answer: Any) -> list[Any] | None:
+        """`push` of one answer."""
+        by_symbol = self.routes.get(answer.__class__)
+        if by_symbol is not None:
+            route = by_symbol.get(answer.symbol)
+            if route is not None:
+                need = route(answer)
+                return None if need is None else [need]
+        return self._stray(answer)
+
+    def _stray(self, answer: Any) -> list[Any] | None:
+        if answer.__class__ in _UPWARD:
+            return [answer]
+        route = self.unasked(answer)
+        need = route(answer) if route is not None else None
+        return None if need is None else [need]
 
     def suspect(self, reason: str, ts: int) -> list[Need]:
         """A frame was not understood: books that nothing else would prove wrong are stale from here on."""
@@ -130,7 +141,7 @@ class Hub:
         if not others:
             more: dict[str, list[type]] = {"book": [Checked, Broken], "trade": [History, Page, Gap]}
             for kind_type in (*_TYPES[stream.kind], *more.get(stream.kind, ())):
-                carrier.routes.pop((kind_type, symbol), None)
+                carrier.routes.get(kind_type, {}).pop(symbol, None)
         self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
@@ -158,7 +169,7 @@ class Hub:
 
     def _route(self, carrier: Carrier, stream: Stream, routes: dict[Any, Route]) -> None:
         for kind_type, route in routes.items():
-            carrier.routes[kind_type, stream.instrument.symbol] = route
+            carrier.routes.setdefault(kind_type, {})[stream.instrument.symbol] = route
 
     def _candle_route(self, carrier: Carrier, stream: Stream) -> Route:
         exchange, symbol, kind, _ = stream.key

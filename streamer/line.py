@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from streamer.decode import HANDLER_ERRORS, check_decimals
 from streamer.errors import BadFrame
+from streamer.frames import Framing
 from streamer.hub import Carrier
 from streamer.rules import PROVE_NOTHING
 from streamer.spec import BookMethod, Ctx, Feed, FromRequest, FromRest, FromStream, Symbols, Unknown, UnknownId
@@ -65,15 +66,16 @@ class Line:
         self.ctx: Ctx[Any] = Ctx(feed.name, market, symbols, num)
         self._decode = feed.normalize.compile(num)
         self._check: Callable[[Any], None] | None = check_decimals if num is Decimal else None
+        self._framing = feed.framing
         self._answer = feed.ping.answer if feed.ping is not None else None
 
     def on_frame(self, data: bytes, ts_recv: int) -> list[Any] | None:
         """Take a frame that arrived at `ts_recv` (ns)."""
         self.tally.frames += 1
         self.ctx.ts_recv = ts_recv
-        framing = self.feed.framing
-        if framing is None:
-            return self._message(data, ts_recv)
+        return self._message(data, ts_recv) if self._framing is None else self._framed(self._framing, data, ts_recv)
+
+    def _framed(self, framing: Framing, data: bytes, ts_recv: int) -> list[Any] | None:
         try:
             messages = framing(data)
         except BadFrame as e:
@@ -88,9 +90,10 @@ class Line:
             out = self._decode(data, self.ctx)
             if out is None:
                 return None
-            answers = out if out.__class__ is list or out.__class__ is tuple else (out,)
+            answers: Any = out
+            many = out.__class__ is list or out.__class__ is tuple
             if self._check is not None:
-                self._check(answers)
+                self._check(out if many else (out,))
         except BadFrame as e:
             if e.reason == "json" and data == self._answer:
                 return None
@@ -100,7 +103,7 @@ class Line:
             return [e]
         except HANDLER_ERRORS:
             return self._bad("shape", data, ts_recv)
-        back = self.carrier.push(answers)
+        back = self.carrier.push(answers) if many else self.carrier.take(answers)
         if back is not None:
             for control in back:
                 if control.__class__ is Unknown:

@@ -66,7 +66,7 @@ class Mailbox:
     """The buffer, with the policies `block` and `disconnect`. `wake` is called when something was put into it while `asleep`."""
 
     __slots__ = (
-        "_buf", "_controls", "_heavy", "_rough", "asleep", "closed", "conflated", "delivered", "dropped", "error", "max_bytes",
+        "_buf", "_controls", "_easy", "_heavy", "_rough", "asleep", "closed", "conflated", "delivered", "dropped", "error", "max_bytes",
         "max_items", "policy", "published", "repair", "wake",
     )  # fmt: skip
     serves: ClassVar[tuple[Policy, ...]] = ("block", "disconnect")
@@ -79,6 +79,7 @@ class Mailbox:
         self.policy = policy
         self.max_items = min(max_items, max_bytes // TICK_BYTES)
         self.max_bytes = max_bytes
+        self._easy = max_bytes - TICK_BYTES * self.max_items  # levels of so much have room whatever else is queued
         self.published = self.delivered = self.dropped = self.conflated = 0
         self.closed = False
         self.error: Exception | None = None
@@ -115,7 +116,7 @@ class Mailbox:
             return
         self.published += 1
         buf = self._buf
-        if self._rough or len(buf) >= self.max_items or (self._heavy and not self._room(0)):
+        if self._rough or len(buf) >= self.max_items or (self._heavy > self._easy and not self._room(0)):
             self._crowded(tick, 0)
         else:
             buf.append(tick)
@@ -129,11 +130,12 @@ class Mailbox:
             return
         self.published += 1
         buf = self._buf
-        if self._rough or len(buf) >= self.max_items or self._heavy + heavy + TICK_BYTES * (len(buf) + 1) > self.max_bytes:
+        all_heavy = self._heavy + heavy
+        if self._rough or len(buf) >= self.max_items or (all_heavy > self._easy and not self._room(heavy)):
             self._crowded(tick, heavy)
         else:
             buf.append(tick)
-            self._heavy += heavy
+            self._heavy = all_heavy
         if self.asleep:
             self.asleep = False
             self.wake()

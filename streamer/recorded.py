@@ -107,7 +107,7 @@ class RecordedVenue:
         if kind is None or instrument is None:
             return None
         self._open(carrier, market, instrument, kind, answer)
-        return carrier.routes.get((cls, symbol))
+        return carrier.routes.get(cls, {}).get(symbol)
 
     def _instrument(self, market: str, symbol: str) -> Instrument | None:
         table = self.catalog.tables[market]

@@ -14,14 +14,13 @@ A venue that `repeats` its snapshots sends them unasked, again and again, and la
 which were kept, are applied to it once more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, dropwhile
 from typing import Any, Final, Generic, Literal, TypeAlias
 
 from msgspec.structs import replace
 
-from streamer.book import BadLevel, Book
-from streamer.checksum import Crc32
+from streamer.book import BadLevel, Book, negative
 from streamer.rules import APPLY, DROP, Rule, unnumbered
 from streamer.types import BookDelta, BookSnapshot, Instrument, N
 
@@ -31,6 +30,8 @@ MAX_HELD_LEVELS = 100_000
 """Levels in them: some 20 MB."""
 CROSSED_GRACE_NS = 1_000_000_000
 NO_CUT: Final[tuple[Sequence[Any], Sequence[Any]]] = ((), ())
+Checksum: TypeAlias = Callable[..., int]
+"""``checksum(book, instrument)``: what the venue's number for the book must be."""
 Taken: TypeAlias = Literal["applied", "dropped", "held", "stale"]
 """What became of a delta. `applied`: publish it. `stale`: the book just fell, see `stale_reason`."""
 
@@ -39,8 +40,9 @@ class Sync(Generic[N]):
     """Keeps `book` of `instrument`. `live` tells whether it is known to be right; `stale_reason` why not."""
 
     __slots__ = (
-        "_crossed_since", "_floor", "_fresh", "_held_levels", "_texts", "applied", "asked", "book", "checksum", "cut", "depth", "dropped",
-        "edges", "grace", "held", "hold", "instrument", "live", "reach", "refused", "repeats", "rule", "stale_reason", "summed", "ts_recv",
+        "_bounded", "_crossed_since", "_edge_keys", "_few", "_floor", "_fresh", "_held_levels", "_least", "_left", "applied", "asked",
+        "book", "checksum", "cut", "depth", "dropped", "edges", "grace", "held", "hold", "instrument", "live", "reach", "refused",
+        "repeats", "rule", "stale_reason", "summed", "thin", "ts_recv",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +51,7 @@ class Sync(Generic[N]):
         rule: Rule = unnumbered,
         *,
         hold: bool = False,
-        checksum: Crc32 | None = None,
+        checksum: Checksum | None = None,
         depth: int | None = None,
         reach: int | None = None,
         repeats: bool = False,
@@ -62,8 +64,14 @@ class Sync(Generic[N]):
         self.depth = depth
         self.reach = reach
         self.repeats = repeats
+        self._bounded = depth is not None or reach is not None or repeats  # what most books are not, and need not pay for
         self.edges: tuple[N | None, N | None] = (None, None)  # the worst (bid, ask) price known; None: the whole side is
         self.cut: tuple[Sequence[N], Sequence[N]] = NO_CUT  # (bid, ask) prices that the last delta pushed out, or brought from outside
+        self._edge_keys: tuple[N | None, N | None] = (None, None)  # as the book's sides have them
+        self._left = MAX_HELD  # levels of the side of which least is known
+        self._few = reach // 2 if reach is not None and not repeats else 0
+        self._least = reach // 10 if reach is not None else 0
+        self.thin = False  # is so little left of what the snapshot reached that another is due?
         self.grace = grace
         self.book: Book[N] = Book()
         self.held: list[BookDelta[N]] = []
@@ -76,12 +84,6 @@ class Sync(Generic[N]):
         self._crossed_since: int | None = None
         self._floor: int | None = None  # the book was known to be this far; a snapshot from before it is old news
         self._held_levels = 0
-        self._texts: dict[Any, str] = {}  # of levels that were summed
-
-    @property
-    def thin(self) -> bool:
-        """Is so little left of what the snapshot reached that another is due?"""
-        return self.reach is not None and not self.repeats and self._left() < self.reach // 2
 
     @property
     def renewing(self) -> bool:
@@ -103,26 +105,26 @@ class Sync(Generic[N]):
                 return "dropped"
             self._fall("gap", tick)
             return "stale"
+        bids, asks = book.bids, book.asks
         try:
-            book.bids.update(tick.bids)
-            book.asks.update(tick.asks)
+            if tick.bids:
+                bids.update(tick.bids)
+            if tick.asks:
+                asks.update(tick.asks)
         except BadLevel:
             self._fall("bad_level", tick)
             return "stale"
-        if tick.last is not None:
-            book.seq = tick.last
-        if self.depth is not None:
-            self.cut = book.truncate(self.depth)
-        elif self.reach is not None:
-            self.cut = book.bids.bound(self.edges[0]), book.asks.bound(self.edges[1])
-            if self.repeats:
-                self._narrow(self.reach)
+        last = tick.last
+        if last is not None:
+            book.seq = last
+        if self._bounded:
+            self._cut_off()
         self._fresh = False
         self.applied += 1
         self.ts_recv = tick.ts_recv
-        bids: list[Any] = book.bids.prices
-        asks: list[Any] = book.asks.prices
-        if not (bids and asks and bids[-1] > asks[0]):
+        bid_keys: list[Any] = bids.keys
+        ask_keys: list[Any] = asks.keys
+        if not (bid_keys and ask_keys and bid_keys[-1] + ask_keys[-1] > 0):  # `crossed`
             self._crossed_since = None
         elif self._crossed_too_long(tick.ts_recv):
             self._fall("crossed", tick)
@@ -130,12 +132,28 @@ class Sync(Generic[N]):
         if checksum is not None and not self._sums_to(checksum):
             self._fall("checksum", tick)
             return "stale"
-        if self.reach is not None and self._left() < self.reach // 10:
-            self._fall("thin", tick)
-            return "stale"
-        if self.hold and (self.repeats or self.renewing):
-            self._keep(tick)
+        if self._bounded:
+            if self._left < self._least:
+                self._fall("thin", tick)
+                return "stale"
+            if self.hold and (self.asked or self.repeats):  # `renewing`
+                self._keep(tick)
         return "applied"
+
+    def _cut_off(self) -> None:
+        """Forget what lies beyond the depth that is kept, or beyond what is known."""
+        if self.depth is not None:
+            self.cut = self.book.truncate(self.depth)
+        elif self.reach is not None:
+            low, high = self._edge_keys
+            bids: list[Any] = self.book.bids.keys
+            asks: list[Any] = self.book.asks.keys
+            self.cut = NO_CUT
+            if (low is not None and bids and bids[0] < low) or (high is not None and asks and asks[0] < high):
+                self.cut = self.book.bids.bound(self.edges[0]), self.book.asks.bound(self.edges[1])
+            if self.repeats:
+                self._narrow(self.reach)
+            self._count_left()
 
     def snapshot(self, tick: BookSnapshot[N], checksum: int | None = None) -> Sequence[BookSnapshot[N] | BookDelta[N]]:
         """Take a snapshot. The answer is what to publish: nothing when it was refused (if the book still waits, `asked` is then False: ask
@@ -185,11 +203,11 @@ class Sync(Generic[N]):
         if self.depth is not None:
             book.truncate(self.depth)
         if self.reach is not None:
-            bids, asks = book.bids.prices, book.asks.prices
             whole = len(tick.bids) < self.reach, len(tick.asks) < self.reach
-            self.edges = None if whole[0] or not bids else bids[0], None if whole[1] or not asks else asks[-1]
+            self._reaches(None if whole[0] else book.bids.worst, None if whole[1] else book.asks.worst)
             if self.repeats:
                 self._narrow(self.reach)
+            self._count_left()
         if self._crossed_too_long(tick.ts_recv):
             return "crossed"
         if checksum is not None and not self._sums_to(checksum):
@@ -208,7 +226,6 @@ class Sync(Generic[N]):
     def relist(self, instrument: Instrument) -> None:
         """The instrument's facts are others now; its steps are part of what is summed."""
         self.instrument = instrument
-        self._texts.clear()
 
     def fall(self, reason: str) -> bool:
         """Stop trusting the book (disconnect, bad frame, resync asked for by hand). True if it was live until now.
@@ -242,19 +259,26 @@ class Sync(Generic[N]):
         cut = book.truncate(reach)
         if cut[0] or cut[1]:
             self.cut = list(chain(before[0], cut[0])), list(chain(before[1], cut[1]))
-            self.edges = book.bids.prices[0] if cut[0] else self.edges[0], book.asks.prices[-1] if cut[1] else self.edges[1]
+            self._reaches(book.bids.worst if cut[0] else self.edges[0], book.asks.worst if cut[1] else self.edges[1])
 
-    def _left(self) -> int:
-        """Levels of the side of which least is known."""
-        bids = len(self.book.bids.prices) if self.edges[0] is not None else MAX_HELD
-        asks = len(self.book.asks.prices) if self.edges[1] is not None else MAX_HELD
-        return bids if bids < asks else asks
+    def _reaches(self, bid: N | None, ask: N | None) -> None:
+        """The book is known as far as these prices; to its end where there is none."""
+        self.edges = bid, ask
+        self._edge_keys = bid, None if ask is None else negative(ask)
+
+    def _count_left(self) -> None:
+        low, high = self._edge_keys
+        left = MAX_HELD if low is None else len(self.book.bids.keys)
+        if high is not None and len(self.book.asks.keys) < left:
+            left = len(self.book.asks.keys)
+        self._left = left
+        self.thin = left < self._few
 
     def _sums_to(self, checksum: int) -> bool:
         if self.checksum is None:
             return True
         self.summed += 1
-        return self.checksum(self.book, self.instrument, self._texts) == checksum
+        return self.checksum(self.book, self.instrument) == checksum
 
     def _crossed_too_long(self, ts: int) -> bool:
         if not self.book.crossed:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-USUAL: Final = len("2026-01-01T09:30:59.123Z"), len("2026-01-01T09:30:59.123456Z")
+USUAL: Final = len("2026-01-01T09:30:59.123456Z"), len("2026-01-01T09:30:59.123Z")
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))",
     re.ASCII,
@@ -18,12 +18,17 @@ def rfc3339(text: str) -> int:
     A time without zone is refused: it would have to be guessed. Raises `ValueError`.
     """
     if len(text) in USUAL and text[-1] == "Z" and text[7] == "-":
-        try:  # 0.2 us; the regular expression takes 1.8 us
-            since = datetime.fromisoformat(text) - EPOCH
+        try:  # 0.3 us; the regular expression takes 1.8 us
+            return nanoseconds(datetime.fromisoformat(text))
         except ValueError:
             return _any(text)
-        return (since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) * 1000
     return _any(text)
+
+
+def nanoseconds(when: datetime) -> int:
+    """A time with a zone in ns. Raises `TypeError` for one without: it would have to be guessed."""
+    since = when - EPOCH
+    return (since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) * 1000
 
 
 def rfc3339_or_none(text: str | None) -> int | None:

@@ -58,10 +58,11 @@ def best(side: Sequence[Sequence[N]]) -> tuple[N, N] | tuple[None, None]:
 
 def parsed(row: Row, ctx: Ctx[N], names: Container[str], nought: Container[str] = ()) -> Row:
     """The row with what stands under `names` as numbers: so they are read once, and not each time that the row they are merged into is."""
+    num = ctx.num
     out = {}
     for name, value in row.items():
         if name in names:
-            value = number(value, ctx)
+            value = num(value) if value.__class__ is str and value else number(value, ctx)
             if not value and name in nought:
                 value = None
         out[name] = value

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from streamer.sim import SimServer
 from streamer.sim.venues import bitbank as simulated
 from streamer.spec import Ctx, Symbols, fill
 from streamer.types import BookDelta, BookSnapshot, BookStale, Gap, Instrument, Status, Ticker, Trade
+from tests.captures import ROOT, capture
 from tests.test_e2e import live, same, until
 
 HERE = Path(__file__).parent
-SHARED = Path(os.environ.get("STREAMER_RECORDINGS", HERE.parents[1] / "shared" / "recordings")).parent
 ROWS = [json.loads(row) for row in (HERE / "exchanges/bitbank/session.jsonl").read_text().splitlines()]
 LISTED = Catalog(FEED)
 LISTED.update([i for row in ROWS if row["dir"] == "http" for i in parse_instruments(FEED, row["raw"].encode(), 0)])
@@ -137,8 +136,8 @@ def test_only_the_best_200_levels_are_known() -> None:
     assert isinstance(tick, BookDelta)
     assert sorted(tick.bids) == [(790.0, 0.0), (801.0, 0.0), (1001.0, 1.0)]
     kept.take(diff(12, [["1001", "0"], ["801", "5"]], []))
-    assert len(kept.sync.book.bids.prices) == 199
-    assert kept.sync.book.bids.prices[0] == 802.0
+    assert len(kept.sync.book.bids.sizes) == 199
+    assert kept.sync.book.bids.worst == 802.0
 
 
 @pytest.mark.parametrize(("every", "late"), [(0.2, 0.1), (0.05, 0.02)])
@@ -169,7 +168,7 @@ async def test_wholes_that_come_late_and_often_leave_the_book_true(monkeypatch: 
 
 
 def sample(name: str) -> Any:
-    path = SHARED / "samples" / "bitbank" / f"{name}.json"
+    path = ROOT.parent / "samples" / "bitbank" / f"{name}.json"
     if not path.exists():
         pytest.skip(f"no samples at {path.parent}; set STREAMER_RECORDINGS to the folder beside them")
     return json.loads(path.read_text())
@@ -214,8 +213,6 @@ def test_captured_books_and_tickers() -> None:
 
 def test_the_documented_shapes() -> None:
     """Those of the page with numbers in them; ``"string"`` stands for the others."""
-    path = SHARED / "recordings" / "bitbank" / "docs-bitbankinc_bitbank-api-docs-1.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"no recordings at {path.parent}; set STREAMER_RECORDINGS to their folder")
+    path = capture("bitbank/docs-bitbankinc_bitbank-api-docs-1")
     kinds = [type(read("42" + line.raw)).__name__ for line in lines(path) if line.dir == "in" and "string" not in line.raw]
     assert kinds == ["BookDelta", "BookSnapshot"]

@@ -1,7 +1,6 @@
 """What is peculiar to Bitfinex: numbers of channels and messages, its checksum, signs, trades told twice, names of its own."""
 
 import json
-import os
 import zlib
 from collections import Counter
 from copy import copy
@@ -22,15 +21,15 @@ from streamer.decode import HANDLER_ERRORS
 from streamer.encode import encode
 from streamer.errors import BadFrame, BadNumber
 from streamer.line import sync_of
-from streamer.recording import read
 from streamer.replay import Replayer
-from streamer.spec import Ack, Checked, Ctx, History, Ready, Reject, Restart, Unknown, UnknownId, fill
+from streamer.spec import Ack, Checked, History, Ready, Reject, Restart, Unknown, UnknownId, fill
 from streamer.types import KINDS, BookDelta, BookSnapshot, BookStale, Candle, Liquidation, Ticker, Trade
+from tests import wires
+from tests.captures import recorded
 from tests.test_exchanges import mutations
 
 HERE = Path(__file__).parent / "exchanges/bitfinex"
 SESSIONS = ("session", "resync")
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parents[2] / "shared" / "recordings")) / "bitfinex"
 EITHER = pytest.mark.parametrize("num", [float, Decimal])
 FLAGS = 229376
 
@@ -49,20 +48,16 @@ def listed() -> Catalog:
 LISTED = listed()
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments; channel 1 is one of `channel`."""
+class Wire(wires.Wire):
+    """Channel 1 is one of `channel`."""
 
     def __init__(self, channel: str = "", about: str = "tBTCUSD", num: type[float] | type[Decimal] = float, flags: int = 0) -> None:
-        self.ctx: Ctx[Any] = Ctx("bitfinex", "public", LISTED.tables["public"], num)
-        self.decode = FEED.normalize.compile(num)
+        super().__init__(LISTED, "public", num)
         if flags:
             self({"event": "conf", "status": "OK", "flags": flags})
         if channel:
             key = "key" if channel in ("candles", "status") else "symbol"
             self({"event": "subscribed", "channel": channel, "chanId": 1, key: about, **({"len": "25"} if channel == "book" else {})})
-
-    def __call__(self, message: object) -> Any:
-        return self.decode(message.encode() if isinstance(message, str) else orjson.dumps(message), self.ctx)
 
 
 def documents_checksum(bids: dict[str, str], asks: dict[str, str]) -> int:
@@ -109,8 +104,9 @@ def test_the_sessions_have_true_checksums_but_for_one(session: str, wrong: int) 
 
 def test_an_integer_without_end_costs_nothing() -> None:
     """int(Decimal("1e99999999")) would compute for minutes."""
+    with pytest.raises(BadFrame):
+        Wire("trades", num=Decimal)('[1,"te",[1e99999999,1767225602490,1,2]]')
     for channel, frame in (
-        ("trades", '[1,"te",[{},1767225602490,1,2]]'),
         ("trades", '[1,"te",[1,{},1,2]]'),
         ("candles", "[1,[{},1,1,1,1,1]]"),
     ):
@@ -313,13 +309,6 @@ def test_mutants_of_every_frame_are_read_as_on_a_whole_connection(session: str, 
 # recordings
 
 
-def recorded() -> list[Any]:
-    path = RECORDINGS / "cryptofeed-1.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; STREAMER_RECORDINGS says where recordings are")
-    return list(read(path))
-
-
 def told(rows: list[Any]) -> Counter[str]:
     """What a capture holds, counted from its raw frames without our code."""
     messages = [orjson.loads(row.raw) for row in rows if row.dir == "in"]
@@ -336,7 +325,7 @@ def told(rows: list[Any]) -> Counter[str]:
 @EITHER
 def test_the_recorded_connection_is_whole(num: Any) -> None:
     """Its flags were 65536: a sequence, no checksums, no times. Its 1670 arrays are counted without a hole; trades are history only."""
-    rows = recorded()
+    rows = recorded("bitfinex/cryptofeed-1")
     there = told(rows)
     assert [json.loads(r.raw)["flags"] for r in rows if r.dir == "in" and '"conf"' in r.raw] == [65536]
     assert there["last"] == there["arrays"] == 1670
@@ -358,7 +347,7 @@ def test_the_recorded_connection_is_whole(num: Any) -> None:
 @EITHER
 def test_the_recorded_books_are_those_of_the_wire(num: Any) -> None:
     """After every message our book has the wire's own texts (100 levels a side at most), and the checksum of its documents over them."""
-    rows = recorded()
+    rows = recorded("bitfinex/cryptofeed-1")
     replayer = Replayer(lambda: rows, exchange="bitfinex", numbers="float" if num is float else "decimal")
     books, symbols = TextBook(), dict[str, str]()
     method: Any = FEED.book["public"]
@@ -385,7 +374,7 @@ def test_the_recorded_books_are_those_of_the_wire(num: Any) -> None:
 
 
 def test_a_hole_in_the_recorded_sequence_ends_the_connection_and_every_book() -> None:
-    rows = recorded()
+    rows = recorded("bitfinex/cryptofeed-1")
     place = next(i for i, row in enumerate(rows) if row.raw.endswith(",1000]"))
     replayer = Replayer(lambda: rows, exchange="bitfinex")
     ticks = [t for i, row in enumerate(rows) if i != place for t in replayer.feed(row)]

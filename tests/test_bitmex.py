@@ -1,15 +1,12 @@
 """What is peculiar to BitMEX: levels known by id, a sparse table for five kinds, contracts of every sort, bars named by their end."""
 
 import asyncio
-import gzip
 import json
-import os
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from feeds.bitmex import FEED
@@ -20,10 +17,9 @@ from streamer.declaration import proof
 from streamer.encode import encode
 from streamer.errors import BadFrame
 from streamer.line import sync_of
-from streamer.recording import Line, read
-from streamer.replay import Replayer
+from streamer.recording import Line
 from streamer.sim import SimServer
-from streamer.spec import Ack, Broken, Ctx, History, Reject, Unknown, UnknownId, fill
+from streamer.spec import Ack, Broken, History, Reject, Unknown, UnknownId, fill
 from streamer.types import (
     KINDS,
     BookDelta,
@@ -39,9 +35,10 @@ from streamer.types import (
     Ticker,
     Trade,
 )
+from tests import wires
+from tests.captures import recorded, replayed, rows
 
 HERE = Path(__file__).parent
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", HERE.parents[1] / "shared" / "recordings")) / "bitmex"
 ROWS = [json.loads(row) for row in (HERE / "exchanges/bitmex/session.jsonl").read_text().splitlines()]
 LISTED = Catalog(FEED)
 LISTED.update([i for row in ROWS if row["dir"] == "http" for i in parse_instruments(FEED, row["raw"].encode(), 0)])
@@ -50,20 +47,17 @@ NS = 1767225610250 * 10**6
 MINUTE = 60 * 10**9
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments."""
-
+class Wire(wires.Wire):
     def __init__(self, num: type[float] | type[Decimal] = float) -> None:
-        self.ctx: Ctx[Any] = Ctx("bitmex", "realtime", LISTED.tables["realtime"], num)
+        super().__init__(LISTED, "realtime", num)
         self.ctx.ts_recv = NS + 7
-        self.decode = FEED.normalize.compile(num)
 
     def __call__(self, table: str, action: str, *rows: dict[str, Any], symbol: str = "XBTUSD") -> Any:
         more = {"filter": {"symbol": symbol}} if action == "partial" else {}
         return self.say({"table": table, "action": action, "data": [{"symbol": symbol} | row for row in rows]} | more)
 
     def say(self, message: object) -> Any:
-        return self.decode(orjson.dumps(message), self.ctx)
+        return super().__call__(message)
 
     def levels(self, action: str, *rows: tuple[int, str, int | None, float | None], symbol: str = "XBTUSD") -> Any:
         keys = "id", "side", "size", "price"
@@ -315,6 +309,9 @@ def test_of_a_liquidation_only_that_it_comes_is_news() -> None:
     assert wire("liquidation", "partial", order) == []
     assert wire("liquidation", "update", {"orderID": "x", "leavesQty": 100}) == []
     assert wire("liquidation", "delete", {"orderID": "x"}) == []
+    for name in ("price", "leavesQty"):
+        with pytest.raises(ValueError, match="no price or size"):
+            wire("liquidation", "insert", order | {name: None})
 
 
 # answers
@@ -365,36 +362,27 @@ def test_twenty_topics_a_command() -> None:
 
 @pytest.fixture(scope="module")
 def capture() -> list[Line]:
-    path = RECORDINGS / "cryptofeed-1.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; STREAMER_RECORDINGS says where recordings are")
-    return list(read(path))
-
-
-def replayed(lines: list[Line], **how: Any) -> tuple[list[Any], Replayer]:
-    replayer = Replayer(lambda: lines, exchange="bitmex", **how)
-    return [tick for line in lines for tick in replayer.feed(line)], replayer
+    return recorded("bitmex/cryptofeed-1")
 
 
 def frames(table: str) -> list[dict[str, Any]]:
     """The raw messages of a table, numbers as their text."""
-    with gzip.open(RECORDINGS / "cryptofeed-1.jsonl.gz", "rt") as file:
-        raw = [json.loads(row)["raw"] for row in file if '"in"' in row]
+    raw = [row["raw"] for row in rows("bitmex/cryptofeed-1") if row["dir"] == "in"]
     return [m for m in (json.loads(x, parse_float=Decimal, parse_int=Decimal) for x in raw) if m.get("table") == table]
 
 
 def test_the_capture_is_understood_whole(capture: list[Line]) -> None:
-    ticks, replayer = replayed(capture)
+    ticks, replayer = replayed("bitmex", capture)
     summary = replayer.summary()
     assert (summary.bad, summary.unknown, summary.unknown_ids, summary.stale) == (Counter(), Counter(), Counter(), Counter())
     assert (summary.live_books, summary.books) == (10, 10)
     count = Counter(type(tick).__name__ for tick in ticks)
     assert (count["Trade"], count["BookSnapshot"], count["BookDelta"], count["Quote"]) == (17, 10, 1969, 436)
-    assert [encode(tick) for tick in ticks] == [encode(tick) for tick in replayed(capture)[0]]
+    assert [encode(tick) for tick in ticks] == [encode(tick) for tick in replayed("bitmex", capture)[0]]
 
 
 def test_recorded_trades_are_those_inserted_to_the_digit(capture: list[Line]) -> None:
-    ticks, replayer = replayed(capture, numbers="decimal", sizes="venue")
+    ticks, replayer = replayed("bitmex", capture, numbers="decimal", sizes="venue")
     ids = {i.symbol: i.id for i in replayer.instruments("bitmex")}
     told = [(ids[t.symbol], str(t.price), str(t.size), t.side, t.id) for t in ticks if isinstance(t, Trade)]
     raw = [d for m in frames("trade") if m["action"] == "insert" for d in m["data"]]
@@ -406,7 +394,7 @@ def test_recorded_trades_are_those_inserted_to_the_digit(capture: list[Line]) ->
 
 def test_recorded_books_are_those_of_the_wire_to_the_digit(capture: list[Line]) -> None:
     """Kept a second time, by row, as BitMEX's documents tell it."""
-    _, replayer = replayed(capture, numbers="decimal", sizes="venue")
+    _, replayer = replayed("bitmex", capture, numbers="decimal", sizes="venue")
     rows: dict[str, dict[Any, dict[str, Any]]] = {}
     for m in frames("orderBookL2"):
         for d in m["data"]:
@@ -435,7 +423,7 @@ def test_each_insertion_lost_from_the_capture_is_noticed_when_its_level_is_told_
             json.loads(line.payload()) for line in capture[place + 1 :] if line.dir == "in" and b'"table":"orderBookL2"' in line.payload()
         ]
         again = any((d["symbol"], d["side"], d["id"]) in keys for m in later for d in m["data"])
-        _, replayer = replayed(capture[:place] + capture[place + 1 :])
+        _, replayer = replayed("bitmex", capture[:place] + capture[place + 1 :])
         assert sum(replayer.summary().stale.values()) == again
         noticed += again
     assert noticed

@@ -57,7 +57,8 @@ class AgainstADict(RuleBasedStateMachine):
         book, (bids, asks) = self.book, self.model
         best_first = sorted(bids.items(), reverse=True), sorted(asks.items())
         for side, expected in zip((book.bids, book.asks), best_first, strict=True):
-            assert side.prices == sorted(side.sizes)
+            assert side.prices() == sorted(side.sizes, reverse=not side.ascending)
+            assert side.worst == (side.prices()[-1] if side.sizes else None)
             for depth in (None, 0, 1, 3, 100):
                 assert side.top(depth) == expected[:depth]
         assert book.best_bid == (best_first[0][0] if bids else None)
@@ -99,7 +100,7 @@ def test_no_book_grows_without_bound(prices: list[int]) -> None:
         side: BookSide[float] = BookSide(ascending=False)
         full = [(float(p), 1.0) for p in prices]
         side.update(full[:10])
-        assert len(side.prices) == 10
+        assert len(side.prices()) == 10
         for change in (side.update, side.replace):
             with pytest.raises(BadLevel, match=r"levels"):
                 change(full)

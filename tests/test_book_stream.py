@@ -133,7 +133,7 @@ def test_views_are_the_top_of_the_true_book_after_every_message(steps: list[Any]
                     mine.bids.update(tick.bids)
                     mine.asks.update(tick.asks)
             assert levels(mine) == levels(stream.own_snapshot(depth))
-            assert max(len(mine.bids.prices), len(mine.asks.prices)) <= depth
+            assert max(len(mine.bids.sizes), len(mine.asks.sizes)) <= depth
 
 
 def test_a_change_below_a_view_is_not_sent_to_it() -> None:
@@ -210,7 +210,7 @@ def test_a_snapshot_that_cannot_be_trusted_brings_a_live_book_down(size: float) 
     desk, book = live()
     box = attached(book)
     box.drain()
-    desk.source("A/B").sync.checksum = lambda *_: 1  # type: ignore[assignment]
+    desk.source("A/B").sync.checksum = lambda *_: 1
     bad = BookSnapshot(*desk.head("A/B"), [(100.0, size)], [(101.0, 1.0)], 5)
     desk.push(Checked("A/B", 2, bad))
     assert types(box) == [BookStale]
@@ -253,7 +253,7 @@ def test_when_the_leader_falls_a_live_one_takes_over_with_its_snapshot(how: str)
     elif how == "distrust":
         wants = [desk.source("A/B").distrust("stall", 9)]
     else:
-        desk.source("A/B").sync.checksum = lambda *_: 1  # type: ignore[assignment]
+        desk.source("A/B").sync.checksum = lambda *_: 1
         wants = desk.push(Checked("A/B", 2))
     ticks = box.drain()
     assert levels(ticks[-1]) == ([(100.0, 50.0)], [(101.0, 50.0)])

@@ -1,14 +1,11 @@
 """What is peculiar to Bybit: four markets, one sparse ticker for five kinds, books that begin anew, the side of liquidations, refusals."""
 
-import gzip
 import json
-import os
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from msgspec.structs import replace
 
@@ -20,16 +17,15 @@ from streamer.catalog import Catalog, parse_instruments
 from streamer.encode import encode
 from streamer.errors import BadFrame
 from streamer.line import sync_of
-from streamer.recording import Line, read
-from streamer.replay import Replayer
 from streamer.rules import APPLY, DROP, GAP, counted
 from streamer.sim import SimServer
-from streamer.spec import Ack, Ctx, Reject, Unknown, UnknownId, fill
+from streamer.spec import Ack, Reject, Unknown, UnknownId, fill
 from streamer.sync import Sync
 from streamer.types import KINDS, BookDelta, Candle, Funding, IndexPrice, MarkPrice, OpenInterest, Quote, Ticker, Trade
+from tests import wires
+from tests.captures import recorded, replayed, rows
 
 HERE = Path(__file__).parent
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", HERE.parents[1] / "shared" / "recordings")) / "bybit"
 ROWS = [json.loads(row) for row in (HERE / "exchanges/bybit/session.jsonl").read_text().splitlines()]
 LISTED = Catalog(FEED)
 LISTED.update([i for row in ROWS if row["dir"] == "http" for i in parse_instruments(FEED, row["raw"].encode(), 0)])
@@ -37,15 +33,9 @@ CALL, PUT = "BTC/USDT:USDT-260327-100000-C", "BTC/USD:USDC-260327-90000-P"
 TS = 1767225600000
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments."""
-
+class Wire(wires.Wire):
     def __init__(self, market: str = "linear", num: type[float] | type[Decimal] = float) -> None:
-        self.ctx: Ctx[Any] = Ctx("bybit", market, LISTED.tables[market], num)
-        self.decode = FEED.normalize.compile(num)
-
-    def __call__(self, message: object) -> Any:
-        return self.decode(orjson.dumps(message), self.ctx)
+        super().__init__(LISTED, market, num)
 
     def ticker(self, type_: str, ts: int = TS, symbol: str = "BTCUSDT", **data: str) -> dict[type, Any]:
         """A ticker message's ticks by their type."""
@@ -373,23 +363,9 @@ def test_quotes_are_whole() -> None:
 # recordings
 
 
-def recorded(name: str) -> list[Line]:
-    path = RECORDINGS / f"{name}.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; STREAMER_RECORDINGS says where recordings are")
-    return list(read(path))
-
-
-def replayed(lines: list[Line], **how: Any) -> tuple[list[Any], Replayer]:
-    replayer = Replayer(lambda: lines, exchange="bybit", **how)
-    return [tick for line in lines for tick in replayer.feed(line)], replayer
-
-
 def frames(name: str, topic_: str) -> list[tuple[str, dict[str, Any]]]:
     """The raw messages of a topic, by market."""
-    with gzip.open(RECORDINGS / f"{name}.jsonl.gz", "rt") as file:
-        rows = [json.loads(row) for row in file]
-    inward = [(row["url"].rpartition("/")[2], json.loads(row["raw"])) for row in rows if row["dir"] == "in"]
+    inward = [(row["url"].rpartition("/")[2], json.loads(row["raw"])) for row in rows(f"bybit/{name}") if row["dir"] == "in"]
     return [(market, m) for market, m in inward if m.get("topic", "").startswith(topic_)]
 
 
@@ -401,14 +377,14 @@ def symbol(market: str, id_: str) -> str:
 
 
 def test_a_capture_of_2026_is_understood_whole() -> None:
-    lines = recorded("cryptofeed-3")
-    ticks, replayer = replayed(lines)
+    lines = recorded("bybit/cryptofeed-3")
+    ticks, replayer = replayed("bybit", lines)
     summary = replayer.summary()
     assert (summary.bad, summary.unknown, summary.unknown_ids, summary.stale) == (Counter(), Counter(), Counter(), Counter())
     assert (summary.live_books, summary.books) == (6, 6)
     count = Counter(type(tick).__name__ for tick in ticks)
     assert (count["Trade"], count["BookSnapshot"], count["BookDelta"], count["Candle"]) == (347, 6, 2142, 100)
-    assert [encode(tick) for tick in ticks] == [encode(tick) for tick in replayed(lines)[0]]
+    assert [encode(tick) for tick in ticks] == [encode(tick) for tick in replayed("bybit", lines)[0]]
     told = [(t.symbol, t.price, t.size, t.side, t.id, t.ts_event) for t in ticks if isinstance(t, Trade)]
     raw = [(market, d) for market, m in frames("cryptofeed-3", "publicTrade") for d in m["data"]]
     assert told == [(symbol(market, d["s"]), float(d["p"]), float(d["v"]), d["S"].lower(), d["i"], d["T"] * 10**6) for market, d in raw]
@@ -416,8 +392,8 @@ def test_a_capture_of_2026_is_understood_whole() -> None:
 
 def test_recorded_books_are_those_of_the_wire_to_the_digit() -> None:
     """Kept a second time from the raw text. Levels that fall out of the 200 are removed by Bybit: none needs cutting."""
-    lines = recorded("cryptofeed-3")
-    _, replayer = replayed(lines, numbers="decimal")
+    lines = recorded("bybit/cryptofeed-3")
+    _, replayer = replayed("bybit", lines, numbers="decimal")
     books: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
     for market, m in frames("cryptofeed-3", "orderbook."):
         name = symbol(market, m["data"]["s"])
@@ -437,7 +413,7 @@ def test_recorded_books_are_those_of_the_wire_to_the_digit() -> None:
 
 
 def test_recorded_tickers_are_merged_to_the_digit() -> None:
-    ticks, _ = replayed(recorded("cryptofeed-3"), numbers="decimal")
+    ticks, _ = replayed("bybit", recorded("bybit/cryptofeed-3"), numbers="decimal")
     last = {(type(tick), tick.symbol): tick for tick in ticks}
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for market, m in frames("cryptofeed-3", "tickers."):
@@ -459,8 +435,8 @@ def test_recorded_tickers_are_merged_to_the_digit() -> None:
 
 
 def test_a_capture_of_quotes_is_understood_whole() -> None:
-    lines = recorded("cryptofeed-2")
-    ticks, replayer = replayed(lines)
+    lines = recorded("bybit/cryptofeed-2")
+    ticks, replayer = replayed("bybit", lines)
     summary = replayer.summary()
     assert (summary.bad, summary.unknown, summary.stale) == (Counter(), Counter(), Counter())
     told = [(t.symbol, t.bid, t.bid_size, t.ask, t.ask_size) for t in ticks if isinstance(t, Quote)]

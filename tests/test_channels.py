@@ -8,10 +8,10 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.channels import FRAME_COST, HELD_BYTES, counted_trade, forget, in_line, learn, numbered, shape
+from streamer.channels import FRAME_COST, HELD_BYTES, count_from, counted_trade, forget, in_line, learn, numbered, shape
 from streamer.decode import HANDLER_ERRORS, after, keyed
 from streamer.errors import BadFrame
-from streamer.spec import Ack, Ctx, Restart, Symbols, Unknown, on
+from streamer.spec import Ack, Ctx, Restart, Symbols, Unknown, UnknownId, on
 from streamer.types import Gap, Instrument, MarkPrice, N, Ticker, Trade
 from tests.venues import TOY, CandleMsg, TickerMsg, Toy, TradeMsg, candle, ticker, trade
 from tests.venues import other as toy_other
@@ -23,17 +23,20 @@ AB = Instrument("x", "A/B", None, 0, "AB", "A", "B")
 class Row(Struct, Generic[N], array_like=True):
     chan: int
     data: list[N]
+    seq: int | None = None
 
 
 class Rows(Struct, Generic[N], array_like=True):
     chan: int
     data: list[list[N]]
+    seq: int | None = None
 
 
 class Told(Struct, Generic[N], array_like=True):
     chan: int
     what: str
     data: N
+    seq: int | None = None
 
 
 def one(m: Row[N], ctx: Ctx[N], about: str) -> Any:
@@ -58,8 +61,8 @@ def other(m: Any, ctx: Ctx[Any]) -> Any:
     return Unknown("event")
 
 
-def count(frame: bytes, ctx: Ctx[Any]) -> Any:
-    return in_line(ctx, int(frame[:-1].rpartition(b",")[2]), 1) if ctx.mem.get("counted") else None
+def seq_of(frame: bytes, ctx: Ctx[Any]) -> int:
+    return int(frame[:-1].rpartition(b",")[2])
 
 
 FORM = numbered(
@@ -67,7 +70,7 @@ FORM = numbered(
     {"price": {b"[": on(Row, one), b"[[": on(Rows, many), b'"p"': on(Told, told)}, "bare": {b"[": on(Row, one)}},
     other=other,
     idle=(b'"hb"',),
-    count=count,
+    seq_of=seq_of,
 )
 ACK = b'{"id":17,"channel":"price","about":"AB"}'
 both = pytest.mark.parametrize("num", [float, Decimal])
@@ -149,6 +152,30 @@ def test_a_number_that_was_closed_means_nothing_any_more() -> None:
     assert [t.price for t in wire(ACK)[1:]] == [1.0]
 
 
+def test_how_a_number_was_read_is_forgotten_when_it_stands_for_something_else() -> None:
+    wire = Wire()
+    wire(ACK)
+    frames = (b"[17,[1]]", b"[17,[[1]]]", b'[17,"p",1]')
+    assert [wire.prices(frame) for frame in frames for _ in "12"] == [[1.0]] * 6
+    wire(ACK.replace(b"price", b"bare").replace(b"AB", b"CD"))
+    assert [wire(frame) for frame in frames[1:]] == [Unknown("bare [["), Unknown('bare "p"')]
+    with pytest.raises(UnknownId):
+        wire(frames[0])
+    wire(b'{"closed":17}')
+    assert [wire(frame) for frame in frames] == [None] * 3, "held, until it is told what they are of"
+
+
+def test_texts_are_told_from_each_other_by_all_of_them() -> None:
+    wire = Wire()
+    wire(ACK)
+    assert wire.prices(b'[17,"p",1]') == wire.prices(b'[17,"p",1]') == [1.0]
+    assert wire(b'[17,"px",1]') == Unknown('price "px"')
+    assert wire(b'[17,"q",1]') == Unknown('price "q"')
+    for wrong in (b'[17,"p"x1]', b'x17,"p",1]', b'[17,"p",1'):
+        with pytest.raises(BadFrame):
+            wire(wrong)
+
+
 def test_what_is_held_is_bounded_and_forgotten_as_a_whole() -> None:
     """So no snapshot is missing among the held while what follows it is there."""
     wire = Wire()
@@ -177,7 +204,7 @@ def test_a_held_frame_about_an_unknown_symbol_costs_itself() -> None:
 
 def test_messages_are_counted_in_order_of_arrival_whether_their_channel_is_known_or_not() -> None:
     wire = Wire()
-    wire.ctx.mem["counted"] = True
+    count_from(wire.ctx, 1)
     wire(b"[17,[1],1]")
     wire(b"[18,[1],2]")
     assert len(wire(ACK)) == 2  # what is held is not counted again
@@ -187,15 +214,42 @@ def test_messages_are_counted_in_order_of_arrival_whether_their_channel_is_known
     assert wire(b"[17,[5],6]") == Restart("sequence"), "nothing behind a hole is believed"
 
 
+def test_whatever_it_says_a_frame_counts_once() -> None:
+    """Decoded or not: idle, of an unknown shape, not understood, held."""
+    wire = Wire()
+    count_from(wire.ctx, 1)
+    wire(ACK)
+    assert list(wire(b'[17,"hb",1]')) == []
+    assert wire(b'[17,"zz",2]') == Unknown('price "zz"')
+    with pytest.raises(BadFrame):
+        wire(b'[17,["x"],3]')
+    assert wire(b"[18,[1],4]") is None
+    assert wire.prices(b'[17,"p",5,5]') == wire.prices(b"[17,[5],6]") == [5.0]
+    assert wire(b'[17,["x"],6]') == (), "a repeated one is not even read"
+    assert wire(b'[17,["x"],8]') == Restart("sequence")
+    for frame in (b"[17,[5]]", b"[17,[9]]"):
+        with pytest.raises(ValueError):  # without a number, whether another began as it does or not
+            wire(frame)
+    count_from(wire.ctx, 1)
+    assert wire.prices(b"[17,[7],7]") == [7.0], "said again it changes nothing"
+
+
+def test_nothing_counts_before_it_is_said() -> None:
+    ctx: Ctx[Any] = Ctx("x", "", Symbols(), float)
+    assert in_line(ctx, 7) is None
+    count_from(ctx, 1)
+    assert [in_line(ctx, n) for n in (1, 2, 2, 4, 3)] == [None, None, (), Restart("sequence"), None]
+
+
 def test_the_first_number_is_checked_too() -> None:
     wire = Wire()
-    wire.ctx.mem["counted"] = True
+    count_from(wire.ctx, 1)
     assert wire(b"[17,[1],2]") == Restart("sequence")
 
 
 def test_no_frame_raises_what_a_line_does_not_catch() -> None:
     wire = Wire(Decimal)
-    wire.ctx.mem["counted"] = True
+    count_from(wire.ctx, 1)
     wire(ACK)
     whole = b'[17,[[1.5],[2]],"x",1]'
     for i in range(len(whole)):

@@ -2,6 +2,7 @@
 
 import zlib
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.book import Book
-from streamer.checksum import MAX_KNOWN, Crc32, fixed, javascript, shortest
+from streamer.checksum import Crc32, fixed, javascript, shortest
 from streamer.types import BookSnapshot, Instrument
 
 OKX = Crc32(25, "interleaved", shortest, ":", signed=True)
@@ -45,7 +46,7 @@ def test_kraken_writes_prices_and_sizes_to_their_steps_without_point_and_leading
     bids = {f"{0.05 - 0.00005 * i:.5f}": "0.00000500" for i in range(12)}
     text = "".join(f"{5005 + 5 * i}500" for i in range(10)) + "".join(f"{5000 - 5 * i}500" for i in range(10))
     made = book(bids, asks, number)
-    assert KRAKEN.text(made.asks.top(10) + made.bids.top(10), INSTRUMENT) == text
+    assert KRAKEN.text(list(chain(*made.asks.top(10), *made.bids.top(10))), INSTRUMENT) == text.encode()
     assert KRAKEN(made, INSTRUMENT) == zlib.crc32(text.encode())
 
 
@@ -107,16 +108,32 @@ def test_asks_hashed_with_negative_sizes() -> None:
     assert crc(book({"100": "2"}, {"101": "3"}, float), INSTRUMENT) == value - (1 << 32 if value >> 31 else 0)
 
 
-def test_texts_of_levels_are_remembered_for_floats_only_and_bounded() -> None:
-    crc = Crc32(2, "interleaved", shortest, ":")
-    known: dict[Any, str] = {}
-    live = book({"2": "1.5"}, {"3": "0.5"}, float)
-    assert crc(live, INSTRUMENT, known) == crc(live, INSTRUMENT) == zlib.crc32(b"2:1.5:3:0.5")
-    assert known == {(2.0, 1.5): "2:1.5", (3.0, 0.5): "3:0.5"}
-    live.bids.update([(2.0, 1.25)])
-    assert crc(live, INSTRUMENT, known) == zlib.crc32(b"2:1.25:3:0.5")
-    exact = book({"2.0": "1.50"}, {}, Decimal)
-    assert crc(exact, INSTRUMENT, known) == zlib.crc32(b"2.0:1.50"), "equal to a float, but of other digits"
-    known.update(dict.fromkeys(((float(i), 1.0) for i in range(MAX_KNOWN + 1)), ""))
-    assert crc(live, INSTRUMENT, known) == zlib.crc32(b"2:1.25:3:0.5")
-    assert len(known) == 2
+@given(st.lists(st.floats(min_value=1e-12, max_value=1e25), min_size=1), st.sampled_from([shortest, javascript]))
+def test_numbers_written_at_once_are_as_one_by_one(values: list[float], write: Any) -> None:
+    crc = Crc32(25, "interleaved", write, ":")
+    assert crc.text(values, INSTRUMENT) == ":".join(map(write, values)).encode()
+    exact = [Decimal(repr(value)) for value in values]
+    assert crc.text(exact, INSTRUMENT) == ":".join(map(write, exact)).encode()
+
+
+def test_decimals_keep_their_noughts_and_exponents_are_spelled_out() -> None:
+    numbers = list(map(Decimal, ("2.0", "1.50", "1E-9", "0E-8", "1E+3")))
+    assert OKX.text(numbers, INSTRUMENT) == b"2.0:1.50:0.000000001:0.00000000:1000"
+    assert OKX.text([2.0, 1.5, 1e-9, 10.05, 1e16, 10.0], INSTRUMENT) == b"2:1.5:0.000000001:10.05:10000000000000000:10"
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**17), st.integers(0, 10**17)), min_size=1))
+def test_fixed_numbers_written_at_once_are_as_one_by_one(units: list[tuple[int, int]]) -> None:
+    """Those that come to nothing and those of too many digits included."""
+    for number in (float, Decimal):
+        levels: Any = [(number(Decimal(p).scaleb(-5)), number(Decimal(s).scaleb(-8))) for p, s in units]
+        text = "".join(fixed(p, INSTRUMENT.price_step) + fixed(s, INSTRUMENT.size_step) for p, s in levels)
+        assert KRAKEN.text(list(chain(*levels)), INSTRUMENT) == text.encode()
+
+
+@numbers
+@pytest.mark.parametrize(("more", "text"), [(0, "9:1:11:1"), (2, "9:1:11:1:12:1:13:1"), (-2, "9:1:11:1:8:1:7:1")])
+def test_the_longer_side_goes_on_alone(more: int, text: str, number: Any) -> None:
+    bids = {str(9 - i): "1" for i in range(1 + max(0, -more))}
+    asks = {str(11 + i): "1" for i in range(1 + max(0, more))}
+    assert Crc32(3, "interleaved", shortest, ":")(book(bids, asks, number), INSTRUMENT) == zlib.crc32(text.encode())

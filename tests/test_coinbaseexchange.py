@@ -1,26 +1,23 @@
 """What is peculiar to Coinbase Exchange: the maker's side, trades numbered by one, answers that list everything, refusals by product."""
 
 import json
-import os
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from feeds.coinbaseexchange import FEED
 from streamer.catalog import Catalog, parse_instruments
 from streamer.encode import encode
 from streamer.errors import BadFrame
-from streamer.recording import read
-from streamer.replay import Replayer
-from streamer.spec import Ack, Ctx, History, Reject, Unknown
+from streamer.spec import Ack, History, Reject, Unknown
 from streamer.types import BookDelta, BookSnapshot, Gap, Ticker, Trade
+from tests import wires
+from tests.captures import recorded, replayed
 
 SESSION = Path(__file__).parent / "exchanges/coinbaseexchange/session.jsonl"
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parents[2] / "shared" / "recordings")) / "coinbaseexchange"
 LIST = json.loads(SESSION.read_text().splitlines()[0])["raw"]
 TRADE = {"type": "match", "trade_id": 7, "side": "sell", "size": "0.25", "price": "88000.10", "product_id": "BTC-USD", "sequence": 50}
 TRADE |= {"time": "2026-01-01T00:00:00.5Z"}
@@ -28,18 +25,15 @@ DAY = {"type": "ticker", "product_id": "BTC-USD", "price": "3", "open_24h": "2",
 DAY |= {"best_bid": "2.9", "best_ask": "3.1", "time": "2026-01-01T00:00:00.5Z"}
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments."""
-
+class Wire(wires.Wire):
     def __init__(self, num: type[float] | type[Decimal] = float) -> None:
         listed = Catalog(FEED)
         listed.update(parse_instruments(FEED, LIST.encode(), 0))
-        self.ctx: Ctx[Any] = Ctx("coinbaseexchange", "spot", listed.tables["spot"], num)
-        self.decode = FEED.normalize.compile(num)
+        super().__init__(listed, "spot", num)
 
     def __call__(self, message: object) -> Any:
         self.ctx.ts_recv += 1
-        return self.decode(orjson.dumps(message), self.ctx)
+        return super().__call__(message)
 
 
 @pytest.mark.parametrize(("maker", "taker"), [("sell", "buy"), ("buy", "sell")])
@@ -113,17 +107,12 @@ def test_the_ticker_of_a_pair_without_trades() -> None:
 
 def test_a_recording() -> None:
     """All of it is understood; books and trades are those that plain JSON gives, digit by digit; and the same bytes come twice."""
-    path = RECORDINGS / "cryptofeed-1.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; STREAMER_RECORDINGS says where recordings are")
-    lines = list(read(path))
+    lines = recorded("coinbaseexchange/cryptofeed-1")
     rows = [json.loads(line.payload()) for line in lines if line.dir == "in"]
-    runs = []
-    for _ in range(2):
-        replayer = Replayer(lambda: lines, exchange="coinbaseexchange", numbers="decimal")
-        runs.append([t for line in lines for t in replayer.feed(line)])
-    ticks, summary = runs[0], replayer.summary()
-    assert b"".join(map(encode, runs[0])) == b"".join(map(encode, runs[1]))
+    ticks, replayer = replayed("coinbaseexchange", lines, numbers="decimal")
+    again, _ = replayed("coinbaseexchange", lines, numbers="decimal")
+    summary = replayer.summary()
+    assert b"".join(map(encode, ticks)) == b"".join(map(encode, again))
     assert (summary.bad, summary.unknown, summary.unknown_ids, summary.stale) == ({}, {}, {}, {})
     assert (summary.live_books, summary.books) == (10, 10)
     count = Counter(type(t) for t in ticks)

@@ -1,8 +1,6 @@
 """What is peculiar to Deribit: amounts in dollars or coin, answers that list what was accepted, heartbeats, forced trades."""
 
-import gzip
 import json
-import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,29 +9,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from feeds.deribit import FEED
-from normalizers.deribit import TEST
+from normalizers.deribit import TEST, fraction
 from streamer import Streamer
 from streamer.book_stream import BookStream
 from streamer.catalog import Catalog, parse_instruments
+from streamer.decode import check_decimals
 from streamer.encode import encode
 from streamer.errors import BadFrame
 from streamer.line import sync_of
-from streamer.recording import Line, read
 from streamer.replay import Replayer
 from streamer.sim import SimServer
 from streamer.sim.connection import Connection
-from streamer.spec import Ack, Ctx, Reject, Reply, Unknown
+from streamer.spec import Ack, Reject, Reply, Unknown
 from streamer.types import KINDS, Candle, Funding, Greeks, IndexPrice, Liquidation, MarkPrice, OpenInterest, Quote, Status, Ticker, Trade
-from tests import sessions
+from tests import sessions, wires
+from tests.captures import recorded, replayed, rows
 from tests.test_e2e import until
 
 HERE = Path(__file__).parent
 SESSION = HERE / "exchanges/deribit/session.jsonl"
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", HERE.parents[1] / "shared" / "recordings")) / "deribit"
 LIST = next(row["raw"] for row in map(json.loads, SESSION.read_text().splitlines()) if row["dir"] == "http")
 LISTED = Catalog(FEED)
 LISTED.update(parse_instruments(FEED, LIST.encode(), 0))
@@ -42,18 +39,14 @@ CALL, PUT = "BTC/USD:BTC-260327-100000-C", "XRP/USDC:USDC-260327-2.25-P"
 TS = 1767225600000
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments."""
-
+class Wire(wires.Wire):
     def __init__(self, num: type[float] | type[Decimal] = float) -> None:
-        self.ctx: Ctx[Any] = Ctx("deribit", "public", LISTED.tables["public"], num)
-        self.decode = FEED.normalize.compile(num)
-
-    def __call__(self, message: object) -> Any:
-        return self.decode(message if isinstance(message, bytes) else orjson.dumps(message), self.ctx)
+        super().__init__(LISTED, "public", num)
 
     def push(self, channel: str, data: str) -> Any:
-        """A notification, of JSON text."""
+        """A notification, of JSON text; a row that does not name its instrument is of the channel's."""
+        if data.startswith("{") and "instrument_name" not in data:
+            data = f'{{"instrument_name":"{channel.split(".")[1]}",{data[1:]}'
         return self(f'{{"jsonrpc":"2.0","method":"subscription","params":{{"channel":"{channel}","data":{data}}}}}'.encode())
 
 
@@ -203,6 +196,24 @@ def test_percents_become_fractions_exactly(num: type[float] | type[Decimal]) -> 
     assert (greeks.rho, greeks.theta, greeks.underlying_price) == (0, num("-41.3"), 89108.75)
 
 
+def test_every_percent_of_two_digits_is_its_text_moved_by_two() -> None:
+    """A division alone would not do."""
+    assert float("0.011") != 1.1 / 100
+    for n in range(100_000):
+        assert fraction(n / 100) == float(f"{n}e-4")
+    for text in ("0.07", "120.7400", "1" * 40 + ".5"):
+        assert str(fraction(Decimal(text))) == str(Decimal(f"{text}e-2"))
+    assert fraction(None) is None
+
+
+def test_a_volatility_without_end_costs_nothing() -> None:
+    """Writing out Decimal("1e999999999") would take for ever, and all memory."""
+    for num in ("1e999999999", "1e-999999999", '"nan"', '"sNaN"'):
+        raw = f'{{{PRICES},{STATS},"mark_iv":{num},"instrument_name":"BTC-27MAR26-100000-C"}}'
+        with pytest.raises((BadFrame, ArithmeticError)):
+            check_decimals(Wire(Decimal).push("ticker.BTC-27MAR26-100000-C.100ms", raw))
+
+
 @pytest.mark.parametrize("bad", ["true", '"x"', "{}", "[1]", "1e999"])
 @pytest.mark.parametrize("num", [float, Decimal])
 def test_what_is_no_number_costs_one_message(bad: str, num: type[float] | type[Decimal]) -> None:
@@ -286,23 +297,9 @@ async def test_who_answers_tests_stays_and_who_does_not_is_cut_off(answered: boo
 # recordings
 
 
-def recorded(name: str) -> list[Line]:
-    path = RECORDINGS / f"{name}.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; STREAMER_RECORDINGS says where recordings are")
-    return list(read(path))
-
-
-def replayed(lines: list[Line], **how: Any) -> tuple[list[Any], Replayer]:
-    replayer = Replayer(lambda: lines, exchange="deribit", **how)
-    return [tick for line in lines for tick in replayer.feed(line)], replayer
-
-
 def frames(name: str, channel: str) -> list[dict[str, Any]]:
     """The raw data of a channel; numbers are text."""
-    with gzip.open(RECORDINGS / f"{name}.jsonl.gz", "rt") as file:
-        rows = [json.loads(row) for row in file]
-    inward = [json.loads(row["raw"], parse_float=str, parse_int=str) for row in rows if row["dir"] == "in"]
+    inward = [json.loads(row["raw"], parse_float=str, parse_int=str) for row in rows(f"deribit/{name}") if row["dir"] == "in"]
     return [m["params"]["data"] for m in inward if m.get("params", {}).get("channel", "").startswith(channel)]
 
 
@@ -315,8 +312,8 @@ def option(id_: str) -> str:
 @pytest.mark.parametrize(("name", "tickers", "changes"), [("cryptofeed-1", 89, 36), ("cryptofeed-2", 92, 46)])
 def test_captures_are_understood_whole(name: str, tickers: int, changes: int) -> None:
     """Options only, raw channels, and no trade in the half minute of either."""
-    lines = recorded(name)
-    ticks, replayer = replayed(lines)
+    lines = recorded(f"deribit/{name}")
+    ticks, replayer = replayed("deribit", lines)
     summary = replayer.summary()
     assert (summary.bad, summary.unknown, summary.unknown_ids, summary.stale) == (Counter(), Counter(), Counter(), Counter())
     assert (summary.live_books, summary.books) == (10, 10)
@@ -324,13 +321,13 @@ def test_captures_are_understood_whole(name: str, tickers: int, changes: int) ->
     assert {count[kind] for kind in ("Ticker", "MarkPrice", "IndexPrice", "OpenInterest", "Greeks")} == {tickers}
     assert (count["BookSnapshot"], count["BookDelta"], count["Trade"]) == (10, changes, 0)
     assert frames(name, "trades.") == []
-    assert [encode(tick) for tick in ticks] == [encode(tick) for tick in replayed(lines)[0]]
+    assert [encode(tick) for tick in ticks] == [encode(tick) for tick in replayed("deribit", lines)[0]]
 
 
 @pytest.mark.parametrize("name", ["cryptofeed-1", "cryptofeed-2"])
 def test_recorded_books_are_those_of_the_wire_to_the_digit(name: str) -> None:
     """Kept a second time from the raw text, by the word of each level."""
-    _, replayer = replayed(recorded(name), numbers="decimal")
+    _, replayer = replayed("deribit", recorded(f"deribit/{name}"), numbers="decimal")
     books: dict[str, dict[str, dict[str, str]]] = {}
     last: dict[str, str] = {}
     for d in frames(name, "book."):
@@ -353,7 +350,7 @@ def test_recorded_books_are_those_of_the_wire_to_the_digit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cryptofeed-1", "cryptofeed-2"])
 def test_recorded_tickers_are_those_of_the_wire_to_the_digit(name: str) -> None:
-    ticks, _ = replayed(recorded(name), numbers="decimal")
+    ticks, _ = replayed("deribit", recorded(f"deribit/{name}"), numbers="decimal")
 
     def present(price: str | None, *rest: str) -> list[str | None]:
         return [price, *rest] if price is not None and float(price) else [None] * (1 + len(rest))

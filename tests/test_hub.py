@@ -275,7 +275,7 @@ def test_order_of_one_connection_is_kept_between_its_streams() -> None:
 def test_a_checksum_alone_is_routed_to_its_book() -> None:
     desk = Desk(market("A/B"))
     desk.snapshot("A/B")
-    desk.source("A/B").sync.checksum = lambda book, instrument, known: 7  # type: ignore[assignment]
+    desk.source("A/B").sync.checksum = lambda book, instrument: 7
     assert desk.push(Checked("A/B", 7)) == []
     assert desk.push(Checked("A/B", 8)) == [Need("A/B", "checksum")]
 

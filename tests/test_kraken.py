@@ -1,10 +1,9 @@
 """What is peculiar to Kraken: its checksum, the depth it counts on us to keep, one topic for two kinds, refusals that name no channel."""
 
-import gzip
 import json
-import os
 import zlib
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from streamer.catalog import Catalog, parse_instruments
 from streamer.checksum import fixed
 from streamer.errors import BadFrame
 from streamer.line import sync_of
-from streamer.spec import Ack, Checked, Ctx, FromStream, History, Reject, Unknown, UnknownId
+from streamer.spec import Ack, Checked, FromStream, History, Reject, Unknown, UnknownId
 from streamer.sync import Sync
 from streamer.types import BookDelta, BookSnapshot, Candle, Quote, Ticker, Trade
+from tests import wires
+from tests.captures import rows
 
 HERE = Path(__file__).parent / "exchanges/kraken"
 SESSIONS = {p.stem: p for p in sorted(HERE.glob("*.jsonl")) if not p.name.endswith(".expected.jsonl")}
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parents[2] / "shared" / "recordings")) / "kraken"
 EITHER = pytest.mark.parametrize("num", [float, Decimal])
 
 
@@ -44,15 +44,9 @@ def listed() -> Catalog:
 LISTED = listed()
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments."""
-
+class Wire(wires.Wire):
     def __init__(self, num: type[float] | type[Decimal] = float) -> None:
-        self.ctx: Ctx[Any] = Ctx("kraken", "spot", LISTED.tables["spot"], num)
-        self.decode = FEED.normalize.compile(num)
-
-    def __call__(self, message: object) -> Any:
-        return self.decode(message.encode() if isinstance(message, str) else orjson.dumps(message), self.ctx)
+        super().__init__(LISTED, "spot", num)
 
 
 def kept(symbol: str, depth: int, method: FromStream | None = None) -> Sync[Any]:
@@ -86,9 +80,9 @@ def test_the_documents_example(num: type[float] | type[Decimal]) -> None:
     method = FEED.book["spot"]
     assert isinstance(method, FromStream)
     assert method.checksum is not None
-    text = method.checksum.text(checked.tick.asks, LISTED.find("BTC/USD"))
-    assert text.startswith("452852100000452864154571953452866154571109")
-    assert text.endswith("452975994554245299518772827")
+    text = method.checksum.text(list(chain(*checked.tick.asks)), LISTED.find("BTC/USD"))
+    assert text.startswith(b"452852100000452864154571953452866154571109")
+    assert text.endswith(b"452975994554245299518772827")
     [other] = Wire(num)(snapshot(EXAMPLE_BIDS.replace("0.07990000", "0.07990001"), EXAMPLE_ASKS, EXAMPLE_CHECKSUM))
     assert kept("BTC/USD", 10).snapshot(other.tick, other.checksum) == ()
 
@@ -293,15 +287,11 @@ def test_an_unlisted_pair_is_told() -> None:
 @EITHER
 def test_messages_of_others_documents_are_understood(num: type[float] | type[Decimal]) -> None:
     """Single v2 messages that ccxt quotes: shapes only, cut short, so their checksums cannot be right."""
-    path = RECORDINGS / "ccxtdoc-1.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there: set STREAMER_RECORDINGS")
     wire, found = Wire(num), []
     matic = replace(LISTED.find("BTC/USD"), symbol="MATIC/USD", id="MATIC/USD", base="MATIC")
     wire.ctx.sym = type(wire.ctx.sym)({**wire.ctx.sym, "MATIC/USD": matic})
-    with gzip.open(path) as rows:
-        for row in map(json.loads, rows):
-            message = json.loads(row["raw"]) if row["dir"] == "in" else None
-            if isinstance(message, dict) and {"channel", "type", "data"} <= message.keys():
-                found += [type(answer) for answer in wire(message)]
+    for row in rows("kraken/ccxtdoc-1"):
+        message = json.loads(row["raw"]) if row["dir"] == "in" else None
+        if isinstance(message, dict) and {"channel", "type", "data"} <= message.keys():
+            found += [type(answer) for answer in wire(message)]
     assert found == [Quote, Ticker, Trade, Candle, Checked, Checked]

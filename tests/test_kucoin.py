@@ -1,7 +1,6 @@
 """What is peculiar to KuCoin: the way to its address, one channel a command, a hundred levels of a whole book, the order of its prices."""
 
 import json
-import os
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -16,28 +15,22 @@ from streamer.decode import rest
 from streamer.encode import encode
 from streamer.errors import BadFrame
 from streamer.line import sync_of
-from streamer.recording import read
 from streamer.replay import Replayer
-from streamer.spec import Ack, Ctx, Endpoint, FromRest, Ready, Reject, Restart, Unknown
+from streamer.spec import Ack, Endpoint, FromRest, Ready, Reject, Restart, Unknown
 from streamer.types import BookDelta, BookSnapshot, Candle, Quote, Ticker, Trade
+from tests import wires
+from tests.captures import recorded, replayed
 
 SESSION = Path(__file__).parent / "exchanges/kucoin/session.jsonl"
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parents[2] / "shared" / "recordings")) / "kucoin"
 LIST = json.loads(SESSION.read_text().splitlines()[0])["raw"]
 LISTED = Catalog(FEED)
 LISTED.update(parse_instruments(FEED, LIST.encode(), 0))
 NOW = 1767225600_123_456_789
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments."""
-
+class Wire(wires.Wire):
     def __init__(self, num: type[float] | type[Decimal] = float) -> None:
-        self.ctx: Ctx[Any] = Ctx("kucoin", "spot", LISTED.tables["spot"], num)
-        self.decode = FEED.normalize.compile(num)
-
-    def __call__(self, message: object) -> Any:
-        return self.decode(message.encode() if isinstance(message, str) else orjson.dumps(message), self.ctx)
+        super().__init__(LISTED, "spot", num)
 
     def data(self, topic: str, data: object) -> Any:
         return self({"topic": topic, "type": "message", "subject": "any", "data": data})
@@ -80,7 +73,7 @@ def test_a_command_names_one_channel() -> None:
         ({"id": "12", "type": "error", "code": 509, "data": "exceed max permits per second"}, Reject(12, "exceed max permits per second")),
         ({"id": "12", "type": "error", "code": 401, "data": "token is expired"}, Restart("token is expired")),
         ({"type": "error", "code": 415, "data": "type is not supported"}, Unknown("type is not supported")),
-        ({"topic": "/market/ticker:BTC-USDT", "type": "message", "data": {}}, Unknown("/market/ticker")),
+        ({"topic": "/market/level3:BTC-USDT", "type": "message", "data": {}}, Unknown("/market/level3")),
     ],
 )
 def test_what_is_not_data(message: object, answer: object) -> None:
@@ -118,6 +111,16 @@ def test_a_quote_names_its_symbol_in_the_topic() -> None:
     assert (tick.symbol, tick.bid, tick.bid_size, tick.ask, tick.ask_size) == ("ETH/USDT", 88000.0, 0.5, 88001.0, 1.5)
     for none in ([], ["0", "0"]):
         tick = Wire().data("/spotMarket/level1:ETH-USDT", both | {"bids": none})
+        assert (tick.bid, tick.bid_size, tick.ask) == (None, None, 88001.0)
+
+
+def test_a_quote_of_the_older_channel() -> None:
+    data = {"sequence": "7", "price": "88000.5", "size": "0.1", "bestAsk": "88001.0", "bestAskSize": "1.5", "bestBid": "88000.0"}
+    wire = Wire()
+    tick = wire.data("/market/ticker:ETH-USDT", data | {"bestBidSize": "0.5", "time": 1767225600123})
+    assert tick == Quote("kucoin", "ETH/USDT", 1767225600123 * 10**6, 0, 88000.0, 0.5, 88001.0, 1.5)
+    for none in ("0", None):
+        tick = wire.data("/market/ticker:ETH-USDT", data | {"bestBid": none, "bestBidSize": "0", "time": 1767225600123})
         assert (tick.bid, tick.bid_size, tick.ask) == (None, None, 88001.0)
 
 
@@ -170,7 +173,7 @@ def test_a_hundred_levels_end_where_they_end() -> None:
     assert sync.edges == (101.0, None)
     delta = Wire().data("/market/level2:BTC-USDT", changes(2, 3, [["900", "1", "2"]], [["50", "1", "3"]]))
     assert sync.delta(delta) == "applied"
-    assert (sync.book.bids.prices[0], sync.book.asks.prices[-1], sync.cut) == (101.0, 900.0, ([50.0], ()))
+    assert (sync.book.bids.worst, sync.book.asks.worst, sync.cut) == (101.0, 900.0, ([50.0], ()))
 
 
 def test_a_list_that_is_an_error_is_no_list() -> None:
@@ -180,32 +183,27 @@ def test_a_list_that_is_an_error_is_no_list() -> None:
     assert {i.symbol: i.active for i in LISTED.by_symbol.values()} == {"BTC/USDT": True, "ETH/USDT": True, "XMR/BTC": False}
 
 
-def replayed(name: str) -> tuple[list[dict[str, Any]], list[Any], Replayer]:
+def replay_twice(name: str) -> tuple[list[dict[str, Any]], list[Any], Replayer]:
     """What plain JSON says, what we say (the same twice), and the state at the end."""
-    path = RECORDINGS / f"{name}.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; STREAMER_RECORDINGS says where recordings are")
-    lines = list(read(path))
-    runs = []
-    for _ in range(2):
-        replayer = Replayer(lambda: lines, exchange="kucoin", numbers="decimal")
-        runs.append([t for line in lines for t in replayer.feed(line)])
-    assert b"".join(map(encode, runs[0])) == b"".join(map(encode, runs[1]))
+    lines = recorded(f"kucoin/{name}")
+    ticks, replayer = replayed("kucoin", lines, numbers="decimal")
+    again, _ = replayed("kucoin", lines, numbers="decimal")
+    assert b"".join(map(encode, ticks)) == b"".join(map(encode, again))
     summary = replayer.summary()
     assert (summary.bad, summary.unknown_ids, summary.stale) == ({}, {}, {})
-    assert set(summary.unknown) <= {"/market/ticker"}
+    assert summary.unknown == {}
     assert summary.live_books == summary.books
     rows = [json.loads(line.payload()) | {"url": line.url} for line in lines if line.dir != "out"]
-    told = [(t.symbol, t.id, f"{t.price:f}", f"{t.size:f}", t.side, t.ts_event) for t in runs[0] if isinstance(t, Trade)]
+    told = [(t.symbol, t.id, f"{t.price:f}", f"{t.size:f}", t.side, t.ts_event) for t in ticks if isinstance(t, Trade)]
     matches = [m["data"] for m in rows if m.get("subject") == "trade.l3match"]
     names = {i["symbol"]: f"{i['baseCurrency']}/{i['quoteCurrency']}" for i in rows[0]["data"]}
     assert told == [(names[m["symbol"]], m["tradeId"], m["price"], m["size"], m["side"], int(m["time"])) for m in matches]
-    return rows, runs[0], replayer
+    return rows, ticks, replayer
 
 
 def test_a_recording_of_books() -> None:
     """Its snapshots are whole ones, by a login. Our books are those of plain JSON, as deep as the snapshots went."""
-    rows, ticks, replayer = replayed("cryptofeed-1")
+    rows, ticks, replayer = replay_twice("cryptofeed-1")
     count = Counter(type(t) for t in ticks)
     assert (count[Trade], count[Candle], count[BookSnapshot], count[BookDelta]) == (18, 6, 9, 3805)
     books: dict[str, Any] = {}
@@ -231,5 +229,5 @@ def test_a_recording_of_books() -> None:
 
 
 def test_a_recording_of_trades() -> None:
-    _, ticks, _ = replayed("cryptofeed-2")
+    _, ticks, _ = replay_twice("cryptofeed-2")
     assert Counter(type(t) for t in ticks)[Trade] == 12

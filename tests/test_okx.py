@@ -1,15 +1,12 @@
 """What is peculiar to OKX: its names, contracts, sequence resets, checksums and refusals."""
 
-import gzip
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from msgspec.structs import replace
 
@@ -18,12 +15,12 @@ from normalizers.okx import BARS, arg_of, topic_of
 from streamer.catalog import Catalog, parse_instruments
 from streamer.errors import BadFrame
 from streamer.line import sync_of
-from streamer.spec import Ack, Checked, Ctx, Reject, Restart, Symbols, Unknown, fill
+from streamer.spec import Ack, Checked, Reject, Restart, Symbols, Unknown, fill
 from streamer.sync import Sync
 from streamer.types import KINDS, BookDelta, BookSnapshot, Candle, Instrument, Ticker, Trade
+from tests import captures, wires
 
 HERE = Path(__file__).parent
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", HERE.parents[1] / "shared" / "recordings")) / "okx"
 
 
 def catalog(rows: list[dict[str, Any]]) -> Catalog:
@@ -35,15 +32,9 @@ def catalog(rows: list[dict[str, Any]]) -> Catalog:
 LISTED = catalog([json.loads(row) for row in (HERE / "exchanges/okx/session.jsonl").read_text().splitlines()])
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments."""
-
+class Wire(wires.Wire):
     def __init__(self, listed: Catalog = LISTED, num: type[float] | type[Decimal] = float, market: str = "public") -> None:
-        self.ctx: Ctx[Any] = Ctx("okx", market, listed.tables[market], num)
-        self.decode = FEED.normalize.compile(num)
-
-    def __call__(self, message: object) -> Any:
-        return self.decode(message if isinstance(message, bytes) else orjson.dumps(message), self.ctx)
+        super().__init__(listed, market, num)
 
 
 def book(action: str, bids: list[Any], asks: list[Any], prev: int, seq: int, checksum: int = 0) -> dict[str, Any]:
@@ -229,14 +220,6 @@ def test_a_time_without_end_costs_nothing() -> None:
         Wire(num=Decimal, market="business")({"arg": {"channel": "candle1m", "instId": "BTC-USDT"}, "data": [row]})
 
 
-def recorded(name: str) -> list[dict[str, Any]]:
-    path = RECORDINGS / f"{name}.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; STREAMER_RECORDINGS says where recordings are")
-    with gzip.open(path, "rt") as file:
-        return [json.loads(row) for row in file]
-
-
 def answers(rows: list[dict[str, Any]], listed: Catalog, num: type[float] | type[Decimal]) -> Iterator[tuple[str, Any]]:
     wire = Wire(listed, num)
     for row in rows:
@@ -252,7 +235,7 @@ def answers(rows: list[dict[str, Any]], listed: Catalog, num: type[float] | type
 )
 def test_recorded_checksums_hold(name: str, trades: int, checksums: int, num: type[float] | type[Decimal]) -> None:
     """Every frame of a capture is understood, and every checksum in it is that of our book, from floats and from Decimals."""
-    rows = recorded(name)
+    rows = captures.rows(f"okx/{name}")
     listed = catalog(rows)
     syncs: dict[tuple[str, str], Sync[Any]] = {}
     seen: Counter[str] = Counter()

@@ -99,7 +99,7 @@ class Repeated(RuleBasedStateMachine):
         assert self.told <= (sync.book.seq or 0) <= self.true.seq
         for side, edge, true in zip((sync.book.bids, sync.book.asks), sync.edges, self.true.best(self.true.seq), strict=True):
             assert side.top() == [x for x in true if edge is None or (x[0] <= edge if side.ascending else x[0] >= edge)]
-            assert len(side.prices) <= REACH
+            assert len(side.sizes) <= REACH
 
 
 Repeated.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.times import EPOCH, rfc3339, rfc3339_or_none
+from streamer.times import EPOCH, nanoseconds, rfc3339, rfc3339_or_none
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_as_datetime_has_it(naive: datetime, minutes: int) -> None:
         when = naive.replace(tzinfo=zone)
         since = when - EPOCH
         expected = ((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
-        assert rfc3339(when.isoformat()) == expected
+        assert rfc3339(when.isoformat()) == nanoseconds(when) == expected
         assert rfc3339(when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")) == expected
         in_ms = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         assert rfc3339(in_ms) == expected // 1_000_000 * 1_000_000
@@ -82,3 +82,8 @@ def test_as_datetime_has_it(naive: datetime, minutes: int) -> None:
 def test_missing_stays_missing() -> None:
     assert rfc3339_or_none(None) is None
     assert rfc3339_or_none("1970-01-01T00:00:00.000001Z") == 1000
+
+
+def test_a_time_without_zone_is_refused() -> None:
+    with pytest.raises(TypeError):
+        nanoseconds(datetime(2026, 1, 1))  # noqa: DTZ001  (that is the point)
