@@ -28,6 +28,8 @@ TABLES: dict[str, type[Struct]] = {
     "[watchdog]": config.Watchdog,
     "[shutdown]": config.Shutdown,
     "[instruments]": config.Instruments,
+    "[state]": config.State,
+    "[memory]": config.Memory,
     "[log]": config.Log,
     "[metrics]": config.Metrics,
     "[ticks]": config.Ticks,

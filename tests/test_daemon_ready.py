@@ -96,6 +96,7 @@ def test_a_sink_that_does_not_accept_is_red_and_the_spool_fills(sim: Sim, tmp_pa
         assert daemon.get("/readyz")[0] == 503
         wait_for(lambda: daemon.metric("streamer_spool_ticks", sink="files") > 0)
         assert daemon.metric("streamer_sink_up", sink="files") == 0
+        assert 0 < daemon.metric("streamer_spool_bytes", sink="files") < daemon.metric("streamer_spool_max_bytes", sink="files") == 1 << 30
         (tmp_path / "ticks").unlink()
         daemon.until_ready(40)
         assert daemon.end() == 0
@@ -246,7 +247,9 @@ SLOW = BLOCKING.replace("time.sleep(0.05)", "await asyncio.sleep(0.05)").replace
 
 def test_a_sink_that_hangs_does_not_hold_up_the_end(sim: Sim, tmp_path: Path) -> None:
     """SIGTERM: its deadline, then the rest is lost and said to be: 143."""
-    code, took, last = end_while_hanging(sim, tmp_path, 1)
+    mark = tmp_path / "state" / "files.streams.json"
+    code, took, last = end_while_hanging(sim, tmp_path, 1, more=f'[state]\npath = "{mark.parent}"\n')
+    assert mark.exists(), "the next start tells of it"
     assert (code, 0.5 < took < 3.0) == (143, True)
     assert re.search(r"\d+ accepted = \d+ confirmed \+ 0 spooled \+ [1-9]\d* lost \(shutdown \d+\)", last)
 
@@ -264,6 +267,7 @@ def test_with_a_spool_a_sink_that_hangs_costs_nothing(sim: Sim, tmp_path: Path) 
     spool = f'[sinks.files.spool]\npath = "{tmp_path}/spool"\n'
     code, took, last = end_while_hanging(sim, tmp_path, 2, more=spool)
     assert (code, took < 5.0) == (0, True)
+    assert not (tmp_path / "spool" / "streams.json").exists(), "nothing was lost, so nothing is to be told"
     counts = re.search(r"(\d+) accepted = (\d+) confirmed \+ (\d+) spooled \+ 0 lost", last)
     assert counts is not None
     assert int(counts[3]) > 0

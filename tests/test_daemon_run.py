@@ -70,6 +70,10 @@ def test_metrics_count_what_is_written(daemon: Daemon) -> None:
     wait_for(lambda: daemon.metric("streamer_event_lag_seconds_count", exchange="binance") > 0)
     assert daemon.metric("streamer_symbol_age_seconds", symbol="BTC/USDT", kind="book") < 5
     assert daemon.metric("process_resident_memory_bytes") > 1e6
+    text = daemon.get("/metrics")[1]
+    for why in ("spool_full", "spool_error", "spool_corrupt", "too_large", "shutdown", "failed"):
+        assert f'streamer_sink_lost_total{{reason="{why}",sink="files"}} 0.0' in text, "there before it happens, so that increase() sees it"
+    assert "streamer_spool_max_bytes{" not in text, "it has no spool"
 
 
 def test_labels_are_a_closed_set(daemon: Daemon) -> None:

@@ -11,6 +11,7 @@ from streamer.errors import UsageError
 from streamer.sinks import registry
 from streamer.sinks.files import FileSink, Options
 from streamer.sinks.stdout import StdoutSink
+from tests.packages import Packages
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,24 +48,9 @@ def test_what_is_wrong(name: str, options: dict[str, Any], message: str) -> None
         registry.make(name, options)
 
 
-class Packages:
-    """Installed packages with entry points, made up in a temporary folder."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
-        monkeypatch.syspath_prepend(str(folder))
-
-    def install(self, package: str, points: str, code: str = "") -> None:
-        info = self._folder / f"{package}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{points}\n")
-        (self._folder / f"{package}.py").write_text(code)
-
-
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
-    return Packages(tmp_path, monkeypatch)
+    return Packages(registry.GROUP, tmp_path, monkeypatch)
 
 
 SINK = """

@@ -10,7 +10,7 @@ from streamer.errors import SlowConsumer, UsageError
 from streamer.sinks import SinkDown, SinkGone
 from streamer.sinks.runner import SinkRunner
 from streamer.sinks.spool import Spool
-from streamer.types import Trade
+from streamer.types import Gap, Instrument, Trade
 from tests.shelf import Believer, Market, Shelf, law
 from tests.world import clock, virtual, virtual_logging
 
@@ -240,6 +240,66 @@ async def test_an_outage_with_a_spool(tmp_path: Path) -> None:
     assert s.got == list(range(1, 5701)), "all of it, in order, the spool before what came live"
     await s.runner.drain(5)
     assert (s.stats.spooled, s.stats.spool_bytes, s.stats.lost) == (0, 0, {})
+
+
+@virtual
+async def test_while_memory_is_short_what_waits_is_on_the_disk(tmp_path: Path) -> None:
+    s = stage(tmp_path, max_items=100_000)
+    s.shelf.takes_s = 60.0
+    s.trades(1)
+    await asyncio.sleep(1)
+    s.trades(1000)
+    await asyncio.sleep(1)
+    assert (s.sub.queued, s.stats.spooled) == (1000, 0), "otherwise it waits in memory until that is half full"
+    s.runner.press(True)
+    await asyncio.sleep(1)
+    assert (s.sub.queued, s.stats.spooled) == (0, 1000)
+    s.runner.press(False)
+    s.shelf.takes_s = 0.0
+    s.trades(1)
+    await s.until(1002, 200)
+    assert s.got == list(range(1, 1003))
+    await s.runner.drain(5)
+
+
+@virtual
+async def test_what_is_to_be_told_first_stands_before_all_that_waits(tmp_path: Path) -> None:
+    """But behind the spool: that is of before."""
+    s = stage(tmp_path)
+    s.shelf.down()
+    s.trades(3)
+    await asyncio.sleep(1)
+    assert s.stats.spooled + s.stats.in_flight == 4, "with the status"
+    await s.runner.drain(1)
+    again = Stage(Spool(tmp_path / "spool", fsync="never"))
+    again.market.trade("A/B")
+    told = [Gap("x", "A/B", None, n, "trade", "process_restart", None, n) for n in (7, 8)]
+    again.runner.tell(told[:1])
+    again.runner.tell(told[1:])
+    again.runner.start()
+    await again.until(4)
+    assert [t for t in again.shelf.ticks if isinstance(t, Gap)] == told
+    assert again.shelf.ticks.index(told[0]) == 4
+    end = await again.runner.drain(1)
+    assert end.accepted == end.confirmed == 8
+    again.runner.tell(told)
+    assert again.runner.stats() == end, "the end: nobody is told any more"
+
+
+@virtual
+async def test_a_sink_without_instruments_neither_gets_nor_counts_them() -> None:
+    for wanted in (True, False):
+        s = stage(instruments=wanted)
+        listed = [x.instrument for x in s.market.listed.values()]
+        s.sub.box.offer(listed[0])
+        s.runner.tell([listed[1]])
+        s.trades(2)
+        await s.until(2)
+        s.sub.box.offer(listed[0])
+        s.runner.detach(s.sub)
+        end = await s.runner.drain(1)
+        assert [t for t in s.shelf.ticks if isinstance(t, Instrument)] == ([listed[1], listed[0], listed[0]] if wanted else [])
+        assert end.accepted == end.confirmed == (6 if wanted else 3), "two trades and a status among them"
 
 
 @virtual

@@ -22,21 +22,16 @@ from streamer.sinks.spool import ON_FULL, OnFull, Spool
 from streamer.types import (
     BookDelta,
     BookSnapshot,
-    BookStale,
     Candle,
     Funding,
     Gap,
-    Greeks,
     IndexPrice,
     Instrument,
-    Liquidation,
     MarkPrice,
-    OpenInterest,
     Quote,
-    Status,
-    Ticker,
     Trade,
 )
+from tests.ticks import EVERY
 
 ROOT = Path(__file__).parent.parent
 NS = 1_700_000_000_000_000_000
@@ -82,28 +77,20 @@ def files(path: Path) -> list[Path]:
 
 HEAD = ("toy", "A/B", None, NS)
 D = Decimal
-EVERY: list[Any] = [
-    Trade(*HEAD, 1.5, 2.0, "buy", "7"),
+EDGES: list[Any] = [
     Trade(*HEAD, D("1.50"), D("0E-8"), None, None),
     Quote(*HEAD, None, None, 1.0, 2.0, "book"),
-    BookSnapshot(*HEAD, [(1.0, 2.0), (0.5, 1.0)], [], 12),
     BookDelta("toy", "A/B", 5, NS, [(D("1E-9"), D("0"))], [(D("2.10"), D("3"))], 1, 2, 0),
-    BookStale(*HEAD, "gap"),
-    Ticker(*HEAD, last=1.0),
     Candle(*HEAD, "1m", NS, 1.0, 2.0, 0.5, 1.5, 10.0, None, 4, True),
     Funding(*HEAD, -0.0001),
     MarkPrice(*HEAD, 1e-30),
     IndexPrice(*HEAD, 1e300),
-    OpenInterest(*HEAD, 5.0),
-    Liquidation(*HEAD, "sell", 1.0, 2.0),
-    Greeks(*HEAD, delta=-0.5),
     Gap(*HEAD, "trade", "overflow", 1, 2, 3, None, "count"),
-    Status(*HEAD, "book", "live"),
     Instrument(*HEAD, "AB", "A", "B", price_step=D("0.10")),
 ]
 
 
-@pytest.mark.parametrize("tick", EVERY, ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize("tick", [*EVERY, *EDGES], ids=lambda t: type(t).__name__)
 def test_every_tick_comes_back_as_it_was(tick: Any) -> None:
     [back] = parse(pack(tick), 10, whole=True).ticks
     assert back == tick
@@ -234,7 +221,7 @@ def kill(spool: Spool) -> None:
     """Let go of the files as the kernel does when a process is killed: nothing of ours is run."""
     assert spool._pool is not None
     spool._pool.shutdown()
-    for fd in (spool._disk._fd, spool._disk._done_fd, spool._lock_fd):
+    for fd in (spool._disk.files._fd, spool._disk.files._done_fd, spool._disk._lock_fd):
         if fd >= 0:
             os.close(fd)
 
@@ -448,7 +435,7 @@ async def test_a_full_disk_raises_nothing_and_is_got_over(tmp_path: Path, caplog
     """/dev/full says ENOSPC to every write, for real."""
     spool = await opened(tmp_path, on_full="drop_newest")
     await spool.append(trades(5))
-    spool._disk.seal()
+    spool._disk.files.seal()
     (tmp_path / f"{5:020d}.ticks").symlink_to("/dev/full")
     for _ in range(3):
         (tmp_path / f"{5:020d}.ticks").unlink(missing_ok=True)

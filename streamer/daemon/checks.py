@@ -5,7 +5,7 @@ from typing import Any
 
 from streamer import proxies, registry
 from streamer.daemon import config
-from streamer.daemon.outlets import spool_of
+from streamer.daemon.outlet import spool_of
 from streamer.daemon.patterns import pattern, problem
 from streamer.daemon.read import Check
 from streamer.errors import StreamerError, UsageError, nearest

@@ -65,6 +65,7 @@ class Sink(Table, frozen=True):
 
     type: Annotated[str, says("`stdout`, `files`, `kafka`, or one of an entry point `streamer.sinks`.")]
     spool: Annotated[Spool | None, says("A table of its own, below. Without it ticks wait in memory only.")] = None
+    instruments: Annotated[bool, says("Also what is traded: each stream's `instrument` at its start, and whenever lists change.")] = True
     options: Annotated[Any, says("All other keys.")] = {}
 
 
@@ -125,6 +126,28 @@ class Instruments(Table, frozen=True):
     refresh_s: Annotated[float, Meta(ge=10, le=86_400), says("How often they are read again, for new listings.")] = 3600.0
 
 
+class State(Table, frozen=True):
+    """What one run leaves to the next: which streams each sink was given, so that after a kill whoever reads behind it is told by a `gap`
+    (`process_restart`). A sink with a spool keeps that in its spool. Takes effect at a restart."""
+
+    path: Annotated[
+        str | None,
+        says('Folder for the sinks that have no spool, of this configuration alone; `""` for none. `$STATE_DIRECTORY` if not said.'),
+    ] = None
+
+
+class Memory(Table, frozen=True):
+    """What to do before the system ends us for want of memory."""
+
+    limit_bytes: Annotated[
+        Annotated[int, Meta(ge=64 << 20)] | None,
+        says(
+            "Above this much resident memory `/readyz` is red, new streams wait, queues go to the spools, and where that is not "
+            "enough their room is halved step by step. Set it below what the system allows. Linux only."
+        ),
+    ] = None
+
+
 class Network(Table, frozen=True):
     """How exchanges are reached. Takes effect at a restart."""
 
@@ -162,6 +185,8 @@ class Config(Table, frozen=True):
     watchdog: Watchdog = Watchdog()
     shutdown: Shutdown = Shutdown()
     instruments: Instruments = Instruments()
+    state: State = State()
+    memory: Memory = Memory()
     network: Network = Network()
     ticks: Ticks = Ticks()
     metrics: Metrics = Metrics()

@@ -49,9 +49,13 @@ def judge(service: Service, now: float) -> Verdict:
     sinks = [f"sink {n} is {o.runner.state}{why(o.runner)}" for n, o in service.outlets.by_name.items() if not o.runner.ready]
     if not wanted and not unlisted:
         reasons.append("nothing that is traded matches what is asked for")
+    short = service.memory.reason()
+    if short is not None:
+        held = service.outlets.held_back
+        reasons.insert(0, f"{short} ({held} do)" if held else short)
     if service.stopping:
         reasons.insert(0, "shutting down")
-    ready = enough and not (sinks and rules.sinks) and not service.stopping
+    ready = enough and not (sinks and rules.sinks) and not service.stopping and short is None
     return Verdict(ready, cut([*sinks, *reasons]), wanted, fresh, states)
 
 

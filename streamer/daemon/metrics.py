@@ -15,7 +15,7 @@ from streamer.daemon.health import judge
 from streamer.daemon.service import Service
 from streamer.daemon.survey import connections, state_of
 from streamer.ledger import Entry
-from streamer.sinks.stats import SinkStats
+from streamer.sinks.stats import LOST, SinkStats
 from streamer.venue import Venue
 from streamer.version import USER_AGENT
 
@@ -97,6 +97,10 @@ class Metrics(Collector):
         yield _gauge("build_info", "The version", "version", [((USER_AGENT.partition("/")[2],), 1)])
         yield _gauge("loop_lag_seconds", "Most that the event loop was late in the last 10 s", "", [((), s.loop_lag_s)])
         yield _counter("loop_stalls", "Times that the event loop stood still for longer than watchdog.loop_s", "", [((), s.loop_stalls)])
+        memory = self._service.memory
+        yield _gauge("memory_limit_bytes", "memory.limit_bytes; 0: none", "", [((), self._service.config.memory.limit_bytes or 0)])
+        yield _gauge("memory_shedding", "Step of giving way while more is held; 0: all is well", "", [((), memory.step)])
+        yield _counter("memory_steps", "Steps that were taken", "", [((), memory.raised)])
         yield _counter("config_reloads", "Reloads of the configuration", "result", [((k,), n) for k, n in s.reloads.items()])
         yield _gauge("config_reload_timestamp_seconds", "When the configuration in force was read", "", [((), s.reloaded_at)])
 
@@ -172,7 +176,7 @@ class Metrics(Collector):
         yield _counter("sink_confirmed", "Ticks that are safe", "sink", each(lambda s: s.confirmed))
         yield _counter(
             "sink_lost", "Ticks that were lost after they were accepted", "sink reason",
-            [((name, reason), n) for name, s in stats.items() for reason, n in s.lost.items()],
+            [((name, reason), n) for name, s in stats.items() for reason, n in (dict.fromkeys(LOST, 0) | s.lost).items()],
         )  # fmt: skip
         yield _counter("sink_writes", "Batches written", "sink", each(lambda s: s.writes))
         yield _counter(
@@ -183,6 +187,8 @@ class Metrics(Collector):
         yield _gauge("sink_lag_seconds", "How far what is safe is behind what was accepted", "sink", each(lambda s: s.lag_s))
         yield _gauge("spool_ticks", "Ticks on the disk", "sink", each(lambda s: s.spooled))
         yield _gauge("spool_bytes", "Bytes on the disk", "sink", each(lambda s: s.spool_bytes))
+        limits = [((name,), s.spool_max_bytes) for name, s in stats.items() if s.spool_max_bytes]
+        yield _gauge("spool_max_bytes", "Bytes on the disk at most, where there is a spool", "sink", limits)
         yield _counter("spool_errors", "Times that the disk refused", "sink", each(lambda s: s.spool_errors))
         yield _counter("spool_corrupt", "Records that could not be read back", "sink", each(lambda s: s.spool_corrupt))
 

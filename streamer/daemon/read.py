@@ -179,8 +179,8 @@ class _Reader:
         return made
 
     def _sink(self, raw: dict[str, Any], path: str) -> Any:
-        """All keys but `type` and `spool` are the sink's options, with the secrets that they name put in their place."""
-        own = {k: v for k, v in raw.items() if k in ("type", "spool")}
+        """All keys that are not of the table are the sink's options, with the secrets that they name put in their place."""
+        own = {k: v for k, v in raw.items() if k in Sink.__struct_fields__ and k != "options"}
         before = len(self.errors)
         named = {k: v for k, v in raw.items() if k not in own}
         wrong: Callable[[str, str], None] = lambda key, what: self.wrong(f"{path}.{key}", what)  # noqa: E731

@@ -13,6 +13,8 @@ from streamer.daemon.credentials import from_env, from_file
 from streamer.daemon.lanes import Group, Plan, groups, plan
 from streamer.daemon.lists import Lists
 from streamer.daemon.measures import Measures
+from streamer.daemon.memory import Memory
+from streamer.daemon.outlet import World
 from streamer.daemon.outlets import Outlets
 from streamer.daemon.survey import Survey
 from streamer.engine import Engine
@@ -31,8 +33,8 @@ log = logging.getLogger(__name__)
 
 CLOSE_S = 3.0
 """So long connections may take to say goodbye."""
-AT_A_RESTART = ("network", "ticks", "exchanges")
-"""Tables that a reload does not change: they are in every connection."""
+AT_A_RESTART = ("network", "ticks", "exchanges", "state")
+"""Tables that a reload does not change: they are in every connection, or belong to the whole run."""
 
 
 class Service:
@@ -53,10 +55,12 @@ class Service:
         self.now_ns = io.now
         self.survey = Survey(self.engine)
         self.measures = Measures(self.now_ns)
-        self.outlets = Outlets(self.engine, self.measures.around)
+        self.memory = Memory()
+        self.outlets = Outlets(World(self.engine, self.measures.around, self.now_ns, _state(config.state.path, environ)))
         self.lists = Lists(self.engine, self._replan, config.instruments.refresh_s)
         self._begun_with = config
         self._told: tuple[Any, ...] = ()
+        self._blind = False
 
     async def apply(self, config: Config) -> None:
         """Go by this configuration from now on; nothing that it leaves as it was is touched. Raises `StreamerError`, and then goes by the
@@ -74,6 +78,22 @@ class Service:
         self.config = config
         self.lists.refresh_s = config.instruments.refresh_s
         self._tell_plan()
+
+    def look_at_memory(self, now: float) -> None:
+        """Give way while too much is held. `now`: monotonic seconds."""
+        limit = self.config.memory.limit_bytes
+        if self.memory.look(now, limit):
+            reason = self.memory.reason()
+            if reason is not None:
+                log.warning("%s", reason)
+            else:
+                log.info("memory: enough again")
+            self.outlets.press(self.memory.step)
+            if not self.memory.step:
+                self._replan()
+        if limit is not None and self.memory.held is None and not self._blind:
+            self._blind = True
+            log.warning("memory.limit_bytes has no effect here: this system does not tell how much a process holds (no /proc/self/statm)")
 
     def wanted(self) -> dict[StreamKey, Stream | StreamerError | None]:
         """Everything that some sink is to get, and what became of it: a stream, or why there is none."""
@@ -146,6 +166,12 @@ def _cache(folder: str | None) -> Path | None:
 
         return user_cache_path("streamer") / "instruments"
     return Path(folder) if folder else None
+
+
+def _state(folder: str | None, environ: Mapping[str, str]) -> Path | None:
+    """Systemd names several with colons between them; the first is as good as any."""
+    chosen = environ.get("STATE_DIRECTORY", "").partition(":")[0] if folder is None else folder
+    return Path(chosen) if chosen else None
 
 
 def _proxy(config: Config, environ: Mapping[str, str]) -> str | None:

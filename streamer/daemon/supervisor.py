@@ -112,6 +112,7 @@ class Supervisor:
     async def _look(self) -> None:
         while True:
             now = self._looked()
+            self._service.look_at_memory(now)
             self._counts.loop_lag_s, self._counts.loop_stalls = self._watch.lag_s, self._watch.stalls
             if now - self._judged > STATUS_S or not self._ready:
                 self._judged = now

@@ -1,7 +1,7 @@
-"""Calls of a sink, which may be anybody's: cut off when the time is over, and left alone when they do not even heed that."""
+"""Calls of a sink, which may be anybody's: cut off when the time is over, and left alone when they do not even heed that. And that time."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -9,6 +9,8 @@ from streamer.sinks import SinkDown
 
 GRACE_S: Final = 1.0
 """For a call that was cancelled to come to its end."""
+RESERVE_S: Final = 2.0
+"""Of the time for a drain, for spooling the rest and closing (a quarter, if that is less)."""
 T = TypeVar("T")
 
 
@@ -70,3 +72,30 @@ class Calls:
         self._left_alone.discard(call)
         if not call.cancelled():
             call.exception()  # retrieved, so that nobody is told that it was not
+
+
+class Deadline:
+    """Until when a drain must have ended: the nearest that was asked for. `cut` is called `RESERVE_S` before."""
+
+    def __init__(self, cut: Callable[[], None]) -> None:
+        self._cut = cut
+        self._end: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def within(self, timeout: float) -> None:
+        """In so many seconds, if that is sooner than what was asked for before."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        if self._end is None or end < self._end:
+            self._end = end
+            self.stop()
+            self._timer = loop.call_at(end - min(RESERVE_S, timeout / 4), self._cut)
+
+    def left(self, otherwise: float) -> float:
+        """Seconds, 0 or more; `otherwise` when nobody asked for an end."""
+        return otherwise if self._end is None else max(0.0, self._end - asyncio.get_running_loop().time())
+
+    def stop(self) -> None:
+        """Cut no more."""
+        if self._timer is not None:
+            self._timer.cancel()

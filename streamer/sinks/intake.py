@@ -2,24 +2,27 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamer.errors import UsageError
 from streamer.mailbox import Mailbox
 from streamer.subscription import Subscription
-from streamer.types import BookSnapshot, Tick
+from streamer.types import BookSnapshot, Instrument, Tick
 
 log = logging.getLogger(__name__)
 
 
 class Intake:
-    """`bell` is called when something came while all slept."""
+    """`bell` is called when something came while all slept. `instruments`: are they wanted too, or left out?"""
 
-    def __init__(self, bell: Callable[[], None]) -> None:
+    def __init__(self, bell: Callable[[], None], instruments: bool = True) -> None:
+        self.pressed = False
+        """Memory is short: what waits is to go to the disk, where there is one for it."""
         self._bell = bell
+        self._instruments = instruments
         self._subscriptions: list[Subscription] = []
+        self._first: deque[Tick[Any]] = deque()  # to be told before all
         self._left: deque[Tick[Any]] = deque()  # of subscriptions that were detached
         self._books: dict[tuple[str, str], Mailbox] = {}  # who brings a book
         self._repair: set[tuple[str, str]] = set()
@@ -40,6 +43,11 @@ class Intake:
             self._forget(subscription)
             self._bell()
 
+    def put_first(self, ticks: Sequence[Tick[Any]]) -> None:
+        """These come before all that waits."""
+        self._first.extend(ticks)
+        self._bell()
+
     def detach_all(self) -> None:
         """The end: nothing comes any more but what is held."""
         for subscription in list(self._subscriptions):
@@ -48,11 +56,13 @@ class Intake:
     @property
     def waiting(self) -> bool:
         """Is there anything to take?"""
-        return bool(self._left or self._repair) or any(len(s.box) for s in self._subscriptions)
+        return bool(self._first or self._left or self._repair) or any(len(s.box) for s in self._subscriptions)
 
     @property
     def crowded(self) -> bool:
-        """Is some mailbox half full, so that it might soon drop?"""
+        """Is some mailbox half full, so that it might soon drop? Where memory is short, anything at all is too much."""
+        if self.pressed:
+            return self.waiting
         return any(2 * s.box.queued >= s.box.max_items or 2 * s.box.held_bytes >= s.box.max_bytes for s in self._subscriptions)
 
     @property
@@ -75,9 +85,8 @@ class Intake:
 
     def take(self, most: int) -> list[Tick[Any]]:
         """Up to `most` ticks. A book that is to be repaired gets its snapshot behind all that came before it."""
-        ticks = list(islice(self._left, most))
-        for _ in ticks:
-            self._left.popleft()
+        ticks = _pop(self._first, most)
+        ticks += _pop(self._left, most - len(ticks))
         for subscription in self._subscriptions:
             if len(ticks) < most:
                 part = subscription.box.drain(most - len(ticks))
@@ -85,6 +94,8 @@ class Intake:
                 ticks += part
         if self._subscriptions:
             self._subscriptions.append(self._subscriptions.pop(0))  # another is the first next time
+        if not self._instruments:
+            ticks = [t for t in ticks if t.__class__ is not Instrument]
         return ticks + self._repaired() if self._repair else ticks
 
     def repair(self, exchange: str, symbol: str) -> None:
@@ -114,3 +125,7 @@ class Intake:
         self._books = {key: box for key, box in self._books.items() if box is not subscription.box}
         subscription.close()
         self._dropped += subscription.dropped
+
+
+def _pop(queue: deque[Tick[Any]], most: int) -> list[Tick[Any]]:
+    return [queue.popleft() for _ in range(min(most, len(queue)))]

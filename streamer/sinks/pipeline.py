@@ -17,7 +17,8 @@ from streamer.sinks import Refused
 from streamer.sinks.flight import Flight
 from streamer.sinks.holes import Holes
 from streamer.sinks.intake import Intake
-from streamer.sinks.spool import Appended, Spool
+from streamer.sinks.spool import Spool
+from streamer.sinks.spool_disk import Appended
 from streamer.types import BookDelta, Tick
 
 log = logging.getLogger(__name__)
@@ -26,10 +27,10 @@ log = logging.getLogger(__name__)
 class Pipeline:
     """`load`, `settle`, `spill` and `save` move ticks, one of them at a time (`_order`), so that none overtakes another."""
 
-    def __init__(self, name: str, spool: Spool | None, batch: int, bell: Callable[[], None]) -> None:
+    def __init__(self, name: str, spool: Spool | None, batch: int, bell: Callable[[], None], instruments: bool = True) -> None:
         self.name = name
         self.spool = spool
-        self.intake = Intake(bell)
+        self.intake = Intake(bell, instruments)
         self.flight = Flight()
         self.accepted = self.confirmed = 0
         self.lost: Counter[str] = Counter()

@@ -15,28 +15,13 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streamer.sinks.records import HEAD, MAGIC, Parsed, parse, size_of
+from streamer.sinks.records import MAGIC, size_of
+from streamer.sinks.segment import Damaged, Segment
 from streamer.types import Tick
 
 SUFFIX: Final = ".ticks"
-READ: Final = 4 << 20
-"""Bytes read at once."""
 _DIGITS: Final = 20
 """Of a number in names and in `done`."""
-
-
-class Segment(Struct):
-    """One file. `count` records, `size` sound bytes."""
-
-    path: Path
-    start: int
-    count: int
-    size: int
-
-    @property
-    def end(self) -> int:
-        """The number behind its last record."""
-        return self.start + self.count
 
 
 class Read(Struct):
@@ -75,7 +60,7 @@ class Segments:
             size = path.stat().st_size
             segment = Segment(path, start, 0 if following is None else following - start, size)
             if following is None:
-                self._count(segment)
+                self.torn += not segment.recount()
             self.segments.append(segment)
         for segment in [s for s in self.segments if not s.count]:
             self.segments.remove(segment)
@@ -105,13 +90,14 @@ class Segments:
             self.seal()
 
     def read(self, number: int, most: int) -> Read:
-        """Records from `number` on, out of one segment and at most `READ` bytes. Some record must be there."""
+        """Records from `number` on, out of one segment, as many as are read at once. Some record must be there."""
         segment = next(s for s in self.segments if s.end > number)
         lost = max(0, segment.start - number)
         number += lost
         try:
-            got, at = self._parse(segment, number, min(most, segment.end - number))
-        except (OSError, _Damaged):
+            place = self._at[2] if self._at[:2] == (segment.start, number) else None
+            got, at = segment.read(number, place, min(most, segment.end - number))
+        except (OSError, Damaged):
             return Read(segment.end, [], lost + segment.end - number, segment)
         if got.ticks:
             self._at = (segment.start, number + len(got.ticks), at + got.end)
@@ -130,20 +116,6 @@ class Segments:
         self.segments.pop(0)
         self.size -= segment.size
         return segment
-
-    def contents(self, segment: Segment, number: int) -> list[Tick[Any]]:
-        """The sound ticks of a segment from `number` on, as far as they can be read."""
-        found: list[Tick[Any]] = []
-        data = self._bytes(segment, 0, segment.size)[len(MAGIC) :]
-        at, n = 0, segment.start
-        while n < segment.end:
-            got = parse(data[at:], segment.end - n, whole=True)
-            found += got.ticks[max(0, number - n) :]
-            n += len(got.ticks) + 1
-            if got.bad_end is None:
-                break
-            at += got.bad_end
-        return found
 
     def confirm(self, number: int) -> None:
         """All before `number` is wanted no more."""
@@ -215,67 +187,6 @@ class Segments:
             self.size -= segment.size
             self._unlink(segment)
 
-    def _count(self, segment: Segment) -> None:
-        """Nothing but the file says how much is in the newest segment: read it. What is damaged in its midst keeps its number."""
-        data = self._bytes(segment, 0, segment.size)
-        if data[: len(MAGIC)] != MAGIC:
-            self.torn += bool(data)
-            return
-        at = len(MAGIC)
-        while True:
-            got = parse(data[at:], segment.size, whole=True)
-            segment.count += len(got.ticks)
-            at += got.end
-            if not got.bad:
-                break
-            if got.bad_end is None:
-                self.torn += 1
-                break
-            segment.count += 1
-            at += got.bad_end - got.end
-
-    def _parse(self, segment: Segment, number: int, most: int) -> tuple[Parsed, int]:
-        data, whole, at = self._load(segment, number)
-        got = parse(data, most, whole=whole)
-        if got.bad and not got.ticks and not whole:  # whether the one behind it is sound is seen with all that follows
-            got = parse(self._bytes(segment, at, segment.size - at), most, whole=True)
-        return got, at
-
-    def _load(self, segment: Segment, number: int) -> tuple[bytes, bool, int]:
-        """Bytes from where `number` begins, whether they reach the end of the segment, and their offset."""
-        if self._at[:2] == (segment.start, number):
-            at = self._at[2]
-        elif number == segment.start:
-            if self._bytes(segment, 0, len(MAGIC)) != MAGIC:
-                raise _Damaged
-            at = len(MAGIC)
-        else:
-            at = self._find(segment, number)
-        data = self._bytes(segment, at, READ)
-        if len(data) >= HEAD.size and HEAD.size + HEAD.unpack_from(data)[0] > len(data) and at + len(data) < segment.size:
-            data = self._bytes(segment, at, segment.size - at)  # one record larger than what is read at once
-        return data, at + len(data) >= segment.size, at
-
-    def _find(self, segment: Segment, number: int) -> int:
-        """Where `number` begins, counted from the start of the file: once, after a restart."""
-        data = self._bytes(segment, 0, segment.size)
-        at, n = len(MAGIC), segment.start
-        while n < number:
-            got = parse(data[at:], number - n, whole=True)
-            n += len(got.ticks)
-            at += got.end
-            if n < number:
-                if got.bad_end is None:
-                    raise _Damaged
-                n += 1
-                at += got.bad_end - got.end
-        return at
-
-    def _bytes(self, segment: Segment, at: int, most: int) -> bytes:
-        with segment.path.open("rb") as f:
-            f.seek(at)
-            return f.read(min(most, segment.size - at))
-
     def _read_done(self) -> int:
         """0 when it cannot be read: then some of the oldest segment comes twice."""
         text = os.pread(self._done_fd, 64, 0)
@@ -285,10 +196,6 @@ class Segments:
 
     def _unlink(self, segment: Segment) -> None:
         segment.path.unlink(missing_ok=True)
-
-
-class _Damaged(Exception):
-    """Where a record begins cannot be told."""
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -1,12 +1,15 @@
 """The numbers of a sink, for metrics and people."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
 State: TypeAlias = Literal["new", "opening", "up", "down", "failed", "closed"]
 """`opening`: not open yet for the first time; `down`: tried again with backoff; `failed`: never again (`failure` says why); `closed`:
 drained."""
+
+LOST: Final = ("spool_full", "spool_error", "spool_corrupt", "too_large", "shutdown", "failed")
+"""Why ticks are lost, whatever the sink; a sink's own `Refused` may add to these."""
 
 
 class SinkStats(Struct, frozen=True):
@@ -25,7 +28,7 @@ class SinkStats(Struct, frozen=True):
     spooled: int
     """Ticks on disk that are not in flight."""
     lost: dict[str, int]
-    """By reason: spool_full, spool_error, spool_corrupt, too_large, shutdown, failed, and the reasons of `Refused`."""
+    """By reason: those of `LOST`, and of `Refused`."""
     dropped: int
     """Ticks that the mailboxes dropped before they were accepted, each told by a `Gap`."""
     writes: int
@@ -35,5 +38,7 @@ class SinkStats(Struct, frozen=True):
     lag_s: float
     """Seconds by which what is confirmed lies behind what was accepted; 0 when nothing waits."""
     spool_bytes: int = 0
+    spool_max_bytes: int = 0
+    """0: there is no spool."""
     spool_errors: int = 0
     spool_corrupt: int = 0
