@@ -29,7 +29,6 @@ from streamer import Streamer
 from streamer.catalog import Cache
 from streamer.realio import RealIo
 from streamer.types import Kind
-from streamer.venue import Venue
 
 CONNECTIONS = 20
 FLOODS: dict[int, tuple[Kind, int]] = {150: ("trade", 200_000), 500: ("book", 100_000), 5000: ("book", 20_000)}
@@ -133,7 +132,7 @@ async def ours(server: Server, load: Load, transport: str, folder: Path) -> Cost
     Cache(folder).write(feed.name, venue.instruments(load.connections, time.time_ns()))
     async with Streamer(cache=folder, transport=transport) as s:
         engine = s._running()
-        engine.venues[feed.name] = Venue(feed, RealIo(transport=transport), engine.hub, engine.options, engine.spawn)
+        engine.adopt(feed, RealIo(transport=transport))
         streams = [f"{feed.name}:{i.symbol}" for i in venue.instruments(load.connections, 0)]
         sub = s.subscribe(*streams, kinds=(load.kind,), max_items=5_000_000, max_bytes=1 << 36)
         await s.ready(sub, timeout=20)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 ROUNDS = 7
 """The least number of rounds that a figure is taken from. `--quick` takes fewer, and its figures are good for nothing but trying."""
 QUICK_ROUNDS = 2
-PACKAGES = ("uvloop", "msgspec", "orjson", "picows", "websockets", "aiohttp")
+PACKAGES = ("uvloop", "msgspec", "orjson", "picows", "websockets", "aiohttp", "confluent-kafka")
 
 
 class Spread(NamedTuple):
@@ -68,7 +68,7 @@ class Column(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """What issue 4 wants: at `most` or at `least` so much. A figure that was not measured here is no bar."""
+    """What was wanted: at `most` or at `least` so much. A figure that was not measured here is no bar."""
 
     what: str
     value: float
@@ -147,7 +147,7 @@ class Run:
         return made
 
     def bar(self, what: str, value: float, limit: float, sense: str = "most") -> None:
-        """Compare with what issue 4 wants."""
+        """Compare with what was wanted."""
         self.bars.append(Bar(what, value, limit, sense))
 
     def end(self) -> None:
@@ -170,7 +170,8 @@ class Run:
 
 def machine() -> dict[str, Any]:
     """On what this was measured. `load`: how many others computed when it began."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    installed = {d.name: d.version for d in importlib.metadata.distributions()}
+    versions = {name: installed[name] for name in PACKAGES if name in installed}
     return {
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()), "commit": _commit(), "cpu": _cpu(), "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(), "load": os.getloadavg()[0], **versions,

@@ -32,16 +32,19 @@ def parse_instruments(feed: Feed, body: bytes, ts_recv: int) -> list[Instrument]
 
 
 class Catalog:
-    """`by_symbol` holds every instrument; `tables` the venue's raw ids, one table a market because an id may mean two things."""
+    """`by_symbol` holds every instrument; `gone` those of them that the venue lists no more; `tables` the venue's raw ids, one table a
+    market because an id may mean two things."""
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
         self.by_symbol: dict[str, Instrument] = {}
+        self.gone: frozenset[str] = frozenset()
         self.tables: dict[str, Symbols] = {market: Symbols() for market in feed.endpoints}
 
     def update(self, instruments: Iterable[Instrument], whole: bool = True) -> list[Instrument]:
         """Take a list. What is new or changed is given back; what is not listed any more comes back once, inactive (if it is `whole`)."""
         new = {i.symbol: i for i in instruments}
+        self.gone = frozenset(self.by_symbol if whole else self.gone).difference(new)
         changed = [i for s, i in new.items() if (old := self.by_symbol.get(s)) is None or _facts(old) != _facts(i)]
         for symbol, old in self.by_symbol.items():
             if whole and symbol not in new and old.active:

@@ -1,21 +1,25 @@
-"""The engine: venues at run time, what each subscriber wants of them, and the care for everything that runs in the background."""
+"""The engine: venues at run time, and what each subscriber wants of them."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from streamer import registry
-from streamer.errors import IoFailure, StreamerError, UsageError, nearest
+from streamer.asks import check_kinds
+from streamer.delisting import Delisting
+from streamer.errors import IoFailure, StreamerError, UnknownSymbol, UsageError
 from streamer.hub import Hub
 from streamer.io import Io
 from streamer.mailbox import Mailbox
 from streamer.spec import Feed
 from streamer.streams import Stream
 from streamer.symbols import parse, split
-from streamer.types import KINDS, Kind, Status
+from streamer.tasks import Tasks
+from streamer.types import BookStale, Kind, Status
 from streamer.urls import rebase_feed
 from streamer.venue import Options, Venue
 from streamer.wants import Want
@@ -40,15 +44,6 @@ class Shape(Struct, frozen=True):
         ]
 
 
-def check_kinds(kinds: Sequence[str]) -> None:
-    """Raise `UsageError` for a kind that is none."""
-    for kind in kinds:
-        if kind not in KINDS:
-            raise UsageError(f"there is no kind {kind!r}{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}")
-    if not kinds:
-        raise UsageError(f"no kinds were asked for; choose from {', '.join(KINDS)}")
-
-
 class Engine:
     """Implements `subscription.Manager`. `io_of` gives the world of one exchange (a recorder wraps it)."""
 
@@ -57,7 +52,8 @@ class Engine:
         self.options = options
         self.venues: dict[str, Venue] = {}
         self._io_of = io_of
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
+        self.spawn = self._tasks.spawn
         self._shapes: dict[Mailbox, Shape] = {}
         self._wants: dict[Mailbox, dict[Want, Stream | StreamerError | None]] = {}
         self._changed = asyncio.Event()
@@ -159,6 +155,33 @@ class Engine:
             mine[want] = stream
             stream.on_state = self.notify
 
+    # what is listed later, or no more
+
+    def _relisted(self, venue: Venue, leaving: Delisting) -> None:
+        """The venue's list is another now. What it did not know and knows now is served; what it knows no more ends."""
+        known = [(box, want, served) for box, wants in self._wants.items() for want, served in wants.items()]
+        mine = [x for x in known if x[1].exchange == venue.feed.name]
+        leaving.look({want.symbol for _, want, served in mine if isinstance(served, Stream)})
+        there = venue.catalog.by_symbol.keys() - venue.catalog.gone
+        for box, want, served in mine:
+            if isinstance(served, UnknownSymbol) and want.symbol in there:
+                self._subscribe(venue, box, want)
+        self.notify()
+
+    def _delist(self, venue: Venue, symbol: str) -> None:
+        """End the streams of a symbol. Who had them is told, and gets them again if it is listed again."""
+        log.warning("%s lists %s no more: its streams end", venue.feed.name, symbol)
+        for box, wants in self._wants.items():
+            for want, served in wants.items():
+                if (want.exchange, want.symbol) != (venue.feed.name, symbol) or not isinstance(served, Stream):
+                    continue
+                if want.kind == "book" and served.live:
+                    box.offer(BookStale(want.exchange, symbol, None, venue.io.now(), "delisted"))
+                wants[want] = UnknownSymbol(f"{want.exchange} lists {symbol!r} no more")
+                venue.unwant(want, box)
+                self._tell(venue, box, want, "rejected", "delisted")
+        self.notify()
+
     def _tell(self, venue: Venue, box: Mailbox, want: Want, state: str, reason: str) -> None:
         box.offer(Status(want.exchange, want.symbol, None, venue.io.now(), want.kind, state, reason))
 
@@ -176,8 +199,15 @@ class Engine:
             base = self.options.bases.get(exchange)
             if base is not None:
                 feed = rebase_feed(feed, base)
-            found = self.venues[exchange] = Venue(feed, self._io_of(exchange), self.hub, self.options, self.spawn)
+            found = self.adopt(feed, self._io_of(exchange))
         return found
+
+    def adopt(self, feed: Feed, io: Io) -> Venue:
+        """Serve a feed by its name from now on."""
+        venue = self.venues[feed.name] = Venue(feed, io, self.hub, self.options, self.spawn)
+        leaving = Delisting(venue, partial(self._delist, venue))
+        venue.on_listing = lambda: self._relisted(venue, leaving)
+        return venue
 
     def pending(self, box: Mailbox) -> tuple[list[tuple[Want, str]], StreamerError | None]:
         """The wants of a subscriber that are not live, each with its state; and the first error among them. Raises `UsageError` when it is
@@ -209,23 +239,6 @@ class Engine:
         self._changed.clear()
         await self._changed.wait()
 
-    # care for what runs in the background
-
-    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Run in the background; an unexpected end is logged, never lost."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None and not isinstance(error, StreamerError):
-            log.error("%s ended unexpectedly", task.get_name(), exc_info=error)
-
     async def close(self) -> None:
         """End every connection and task; subscriptions can still be read to their end."""
         self._closing = True
@@ -233,9 +246,6 @@ class Engine:
             box.finish()
         self.notify()
         await asyncio.gather(*(v.close() for v in self.venues.values()))
-        while tasks := [t for t in self._tasks if t is not asyncio.current_task()]:  # an ending one may leave another behind
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        await self._tasks.close()
         for venue in self.venues.values():
             await venue.io.close()

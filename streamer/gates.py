@@ -1,6 +1,7 @@
 """What keeps us within a venue's limits: gates for connects and REST, shared by all of its connections, and the silence it orders."""
 
 import asyncio
+import logging
 import math
 import random
 from collections import deque
@@ -8,11 +9,14 @@ from collections.abc import Iterator
 
 from streamer.errors import IoFailure, RateLimited
 from streamer.io import Io, Response
+from streamer.silence import LONGEST_NS, Silence
 from streamer.spec import Limits
+
+log = logging.getLogger(__name__)
 
 RETRY_STATUS = frozenset((418, 429))
 DEFAULT_SILENCE_S = {418: 120.0, 429: 10.0}
-LONGEST_SILENCE_S = 3 * 86400.0
+LONGEST_SILENCE_S = LONGEST_NS / 1e9
 
 
 def backoff(base: float = 0.5, cap: float = 60.0) -> Iterator[float]:
@@ -55,13 +59,18 @@ class Gate:
 
 
 class Gates:
-    """One a venue. `silent_until` is on the clock of `Io.monotonic`."""
+    """One a venue. `silent_until` is on the clock of `Io.monotonic`. `kept`: the silence that was ordered before this start."""
 
-    def __init__(self, io: Io, limits: Limits) -> None:
+    def __init__(self, io: Io, limits: Limits, kept: Silence | None = None) -> None:
         self._io = io
         self._connects = Gate(*limits.connects)
         self._rest = Gate(*limits.rest)
+        self._kept = kept
         self.silent_until = 0.0
+        left = 0.0 if kept is None else kept.left(io.now())
+        if kept is not None and left:
+            log.warning("%s ordered silence before this start: no request for another %.0f s", kept.exchange, left)
+            self.silent_until = io.monotonic() + left
 
     @property
     def silent(self) -> bool:
@@ -102,6 +111,8 @@ class Gates:
 
     def _be_silent(self, seconds: float) -> None:
         self.silent_until = max(self.silent_until, self._io.monotonic() + seconds)
+        if self._kept is not None:
+            asyncio.get_running_loop().run_in_executor(None, self._kept.order, self._io.now() + int(seconds * 1e9))
 
     async def _pass(self, gate: Gate, weight: int) -> None:
         while True:  # silence may be ordered, or prolonged, while we wait

@@ -7,24 +7,20 @@ snapshots, if there is one: each says behind which message it stands, and what l
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from msgspec import Struct
 
-from streamer.errors import IoFailure, StreamerError, UsageError, nearest
+from streamer.errors import IoFailure, StreamerError
 from streamer.gates import backoff
-from streamer.sinks.kafka_client import Relay, aside
+from streamer.kafka_places import ASK_S, AT_ONCE, WAIT_S, Places, Plan
+from streamer.sinks.kafka_client import Relay
 from streamer.sinks.kafka_config import Link
 
 log = logging.getLogger(__name__)
-ASK_S: Final = 5.0
-WAIT_S: Final = 0.2
-AT_ONCE: Final = 500
-"""Messages that are asked for, and given before others have their turn of the loop."""
 REMEMBERED: Final = 20_000
 """Identities of a partition's messages, to know those that come twice: a batch of the sink's and more."""
 
@@ -45,17 +41,6 @@ class Taker(Protocol):
         """Wait until there is room for more."""
 
 
-class Plan(Struct):
-    """What a lane reads. `topics`: what it wants of them; `books`: the topic of books among them, `latest` that of their snapshots, or "".
-    `start`: "now", "earliest" or a time in ns."""
-
-    topics: list[str]
-    optional: list[str]
-    books: str
-    latest: str
-    start: str | int
-
-
 class Lane:
     """`keys`: the streams that it is for. `ready`: it knows where it begins. `error`: why it ended."""
 
@@ -68,11 +53,11 @@ class Lane:
         self._link = link
         self._taker = taker
         self._changed = changed
-        self._from: dict[tuple[str, int, bytes], int] = {}
-        self._floor: dict[tuple[str, int], int] = {}
+        self._places = Places(link.servers, plan)
         self._known: dict[tuple[str, int], tuple[set[bytes], deque[bytes]]] = {}
         self._pool = ThreadPoolExecutor(1, "kafka-lane")
         self._over = False
+        self._heard = ""
         self.task = asyncio.get_running_loop().create_task(self._run(), name="kafka lane")
 
     def end(self) -> None:
@@ -122,11 +107,13 @@ class Lane:
         """Go to where the plan says. The snapshots that are given first."""
         for delay in backoff(cap=5.0):
             try:
-                places, first = await self._call(self._look, consumer)
+                places, first = await self._call(self._places.look, consumer, self.keys, lambda: self._over)
                 await self._call(consumer.assign, places)
                 break
             except KafkaException as e:
-                self.down = e.args[0].str()
+                await self._call(consumer.poll, 0)  # only so are errors called back, and they say more: that a password is wrong
+                await asyncio.sleep(0)
+                self.down = self._heard or e.args[0].str()
                 self._changed()
                 log.warning("kafka at %s: %s; trying again", self._link.servers, self.down)
             for _ in range(int(delay / WAIT_S) + 1):
@@ -136,70 +123,6 @@ class Lane:
         self.down = None
         found: list[Any] = first
         return found
-
-    def _look(self, consumer: Consumer) -> tuple[list[TopicPartition], list[Any]]:
-        """In the thread: the places, and the latest books."""
-        there = consumer.list_topics(timeout=ASK_S).topics
-        for name in self.plan.topics:
-            if name not in there:
-                raise UsageError(f"kafka at {self._link.servers} has no topic {name!r}{nearest(name, there) or ''}")
-        names = self.plan.topics + [t for t in self.plan.optional if t in there]
-        places = [p for name in names for p in self._places(consumer, name, list(there[name].partitions))]
-        if not self.plan.latest or self.plan.start != "now" or not self.plan.books:
-            return places, []
-        if self.plan.latest not in there:
-            raise UsageError(f"kafka at {self._link.servers} has no topic {self.plan.latest!r} of latest books")
-        first = self._latest(consumer, list(there[self.plan.latest].partitions))
-        for place in places:
-            ahead = [offset for (topic, partition, _), offset in self._from.items() if (topic, partition) == (place.topic, place.partition)]
-            place.offset = min([place.offset, *ahead])
-        return places, first
-
-    def _places(self, consumer: Consumer, topic: str, partitions: Iterable[int]) -> list[TopicPartition]:
-        found = []
-        start = self.plan.start
-        for partition in partitions:
-            place = TopicPartition(topic, partition)
-            low, high = consumer.get_watermark_offsets(place, timeout=ASK_S)
-            place.offset = low if start == "earliest" else high
-            if isinstance(start, int):
-                (at,) = consumer.offsets_for_times([TopicPartition(topic, partition, start // 1_000_000)], timeout=ASK_S)
-                place.offset = at.offset if at.offset >= 0 else high
-            self._floor[topic, partition] = place.offset
-            found.append(place)
-        return found
-
-    def _latest(self, consumer: Consumer, partitions: Iterable[int]) -> list[Any]:
-        """The latest snapshot of each of our books from which it can be gone on."""
-        newest: dict[bytes, Any] = {}
-        for partition in partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(self.plan.latest, partition), timeout=ASK_S)
-            if low == high:
-                continue
-            consumer.assign([TopicPartition(self.plan.latest, partition, low)])
-            while consumer.position([TopicPartition(self.plan.latest, partition)])[0].offset < high and not self._over:
-                for m in consumer.consume(AT_ONCE, WAIT_S):
-                    if m.error() is not None:
-                        raise KafkaException(m.error())
-                    key = m.key()
-                    if key in self.keys and m.value() is not None:
-                        newest[key] = m
-            consumer.unassign()
-        return [m for key, m in newest.items() if self._bridged(consumer, key, m)]
-
-    def _bridged(self, consumer: Consumer, key: bytes, message: Any) -> bool:
-        """Is what follows this snapshot still there?"""
-        topic, _, place = dict(message.headers() or []).get("at", b"").decode(errors="replace").partition(":")
-        partition, _, offset = place.partition(":")
-        if topic != self.plan.books or not (partition.isdecimal() and offset.isdecimal()):
-            log.warning("%s: a snapshot of %s does not say where it stands", self.plan.latest, ascii(key))
-            return False
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, int(partition)), timeout=ASK_S)
-        if not low <= int(offset) + 1 <= high:
-            log.info("the latest snapshot of %s is older than what its topic still holds", ascii(key))
-            return False
-        self._from[topic, int(partition), key] = int(offset) + 1
-        return True
 
     # and go on
 
@@ -218,7 +141,7 @@ class Lane:
     def _wanted(self, m: Any) -> bool:
         """Not from before we begin, and not there twice."""
         key, topic, partition = m.key(), m.topic(), m.partition()
-        if m.offset() < self._from.get((topic, partition, key), self._floor.get((topic, partition), 0)):
+        if self._places.before(topic, partition, key, m.offset()):
             return False
         mid = next((value for name, value in m.headers() or () if name == "mid"), None)
         if mid is None:
@@ -248,7 +171,9 @@ class Lane:
         self._taker.overrun(self, place.topic)
 
     def _said(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and self.ready and self.down is None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._heard = error.str()
+        elif self.ready and self.down is None:
             self.down = error.str()
             self._taker.reachable(self, False)
 
@@ -269,27 +194,3 @@ def _answers(consumer: Consumer) -> bool:
     except KafkaException:
         return False
     return True
-
-
-async def read_to_end(link: Link, topic: str) -> list[Any]:
-    """All messages that a topic holds now. Raises `IoFailure` and `UsageError`."""
-
-    def read() -> list[Any]:
-        consumer = Consumer(link.common() | {"group.id": f"streamer-{uuid4().hex}", "enable.auto.commit": False}, logger=Relay())
-        found = []
-        try:
-            partitions = consumer.list_topics(topic, timeout=ASK_S).topics[topic]
-            if partitions.error is not None:
-                raise UsageError(f"kafka at {link.servers} has no topic {topic!r}")
-            for partition in partitions.partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ASK_S)
-                consumer.assign([TopicPartition(topic, partition, low)])
-                while low < high and consumer.position([TopicPartition(topic, partition)])[0].offset < high:
-                    found += [m for m in consumer.consume(AT_ONCE, WAIT_S) if m.error() is None]
-        except KafkaException as e:
-            raise IoFailure(f"kafka at {link.servers}: {e.args[0].str()}", "kafka") from None
-        finally:
-            consumer.close()
-        return found
-
-    return await aside(read)

@@ -19,7 +19,7 @@ UNKNOWN_ID_S = 300.0
 
 
 class Listing:
-    """`on_change` is given what a refresh found to be new, changed or gone."""
+    """`on_change` is given what a refresh found to be new, changed or gone; nothing, when what was known to be halted has gone."""
 
     def __init__(
         self,
@@ -113,8 +113,9 @@ class Listing:
 
     async def _renew(self) -> bool:
         found, whole = await fetch_instruments(self._feed, self._gates, self._io)
+        gone = self.catalog.gone
         changed = self.catalog.update(found, whole)
-        if changed:
+        if changed or self.catalog.gone != gone:
             self._on_change(changed)
         if whole:
             await asyncio.to_thread(self._cache.write, self._feed.name, found)

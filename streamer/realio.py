@@ -66,6 +66,6 @@ class RealIo:
             from streamer import websockets_socket
 
             return await websockets_socket.connect(target, on_frame, max_frame, timeout)
-        from streamer import picows_socket
+        from streamer import picows_connect
 
-        return await picows_socket.connect(target, on_frame, max_frame, timeout)
+        return await picows_connect.connect(target, on_frame, max_frame, timeout)

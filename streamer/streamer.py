@@ -9,13 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from streamer.asks import check
 from streamer.book_stream import BookStream
 from streamer.engine import Engine, Shape
 from streamer.errors import NotReady, UsageError
 from streamer.io import Io
 from streamer.ledger import Ledger
 from streamer.line import Numbers
-from streamer.mailbox import POLICIES, Policy
+from streamer.mailbox import Policy
 from streamer.policies import mailbox
 from streamer.subscription import Pump, Subscription
 from streamer.symbols import split
@@ -104,14 +105,9 @@ class Streamer:
         or disconnect. Raises `UsageError` for what is known to be wrong at once; an unknown symbol is told by `ready` and in-band.
         """
         engine = self._running()
-        if policy not in POLICIES:
-            raise UsageError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
+        check(kinds, depth, policy)
         if policy == "block":
             raise UsageError("policy 'block' is for replay: an exchange cuts slow readers; choose drop_oldest, conflate or disconnect")
-        if policy == "conflate" and "trade" in kinds:
-            raise UsageError("policy 'conflate' would lose trades: subscribe to them with another policy")
-        if depth is not None and depth < 1:
-            raise UsageError(f"depth={depth} is less than one level")
         self._names += 1
         box = mailbox(policy, max_items, max_bytes)
         engine.open(box, Shape(tuple(kinds), depth, interval), streams)

@@ -21,6 +21,7 @@ from streamer.line import Numbers, Tally, proof_of, sync_of
 from streamer.listing import Listing
 from streamer.mailbox import Mailbox, StreamKey
 from streamer.poller import Poller
+from streamer.silence import Silence
 from streamer.snapshots import Snapshots
 from streamer.spec import BookMethod, Endpoint, Feed, Symbols
 from streamer.streams import Stream
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Options(Struct, frozen=True):
-    """What the user chose for all venues. `bases`: a base url by exchange; `cache`: the folder of instrument lists."""
+    """What the user chose for all venues. `bases`: a base url by exchange; `cache`: the folder of instrument lists and of bans."""
 
     numbers: Numbers = "float"
     sizes: str = "base"
@@ -50,9 +51,9 @@ class Venue:
         self.io = io
         self.hub = hub
         self.options = options
-        self.gates = Gates(io, feed.limits)
-        cache = Cache(None if feed.name in options.bases else options.cache)
-        self.listing = Listing(feed, io, self.gates, cache, spawn, self._instruments_changed)
+        folder = None if feed.name in options.bases else options.cache
+        self.gates = Gates(io, feed.limits, Silence(folder, feed.name))
+        self.listing = Listing(feed, io, self.gates, Cache(folder), spawn, self._instruments_changed)
         self.catalog = self.listing.catalog
         self.snapshots = Snapshots(self)
         self.tally = Tally()
@@ -64,6 +65,8 @@ class Venue:
         self.boxes: dict[Mailbox, int] = {}
         self.on_relist: Callable[[], None] = lambda: None
         """Told when a later list of instruments differs from what was known."""
+        self.on_listing: Callable[[], None] = lambda: None
+        """The engine's, and told before."""
         self._spawn = spawn
         self._names = 0
 
@@ -87,6 +90,7 @@ class Venue:
             for box in list(self.boxes):
                 box.offer(instrument)
         self.hub.relist(changed)
+        self.on_listing()
         self.on_relist()
 
     # what is wanted
@@ -112,6 +116,8 @@ class Venue:
 
     def _find(self, symbol: str) -> Instrument:
         try:
+            if symbol in self.catalog.gone:
+                raise UnknownSymbol(f"{self.feed.name} lists {symbol!r} no more")
             return self.catalog.find(symbol)
         except UnknownSymbol:
             self.listing.unknown()  # listed since we looked, perhaps

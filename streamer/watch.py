@@ -38,6 +38,10 @@ class _Habit:
         self.longest = 0.0
         self.strikes = 0
 
+    def rest(self, now: float) -> None:
+        """Nothing is expected of it for now."""
+        self.last, self.strikes = now, 0
+
     def silent(self, now: float, count: int) -> bool:
         """Is it silent for longer than it ever should be?"""
         if count != self.count:
@@ -127,8 +131,12 @@ class Watch:
         if isinstance(source, BookSource) and not source.sync.live:
             return False
         habit = self._habits.setdefault(source, _Habit(now, self._spoken(source)))
+        if not source.stream.instrument.active:
+            habit.rest(now)  # trading is halted, or over: no connection would bring more
+            return False
         if not habit.silent(now, self._spoken(source)):
             return False
+        self._venue.listing.unknown()  # halted or delisted since we looked, perhaps
         self._connection.stalls += 1
         habit.strikes += 1
         ts = self._venue.io.now()

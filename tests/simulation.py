@@ -30,6 +30,17 @@ def started(*args: str) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
+def left_alone(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Its exit code and what it complains of, when its reader goes away after a line."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    wait_for(lambda: process.poll() is not None, 10)
+    process.stdout = None  # so that nobody reads what is closed
+    return process.returncode, process.stderr.read()
+
+
 @contextmanager
 def simulated(*venues: str) -> Iterator[list[str]]:
     """`--url` options that lead to a running simulation of these venues."""

@@ -35,7 +35,7 @@ LAYERS = {
     # words: what ticks, symbols, times and errors are
     "words": Layer("types errors times symbols rules version"),
     "books": Layer("book checksum sync", "words"),
-    "spec": Layer("frames spec decode channels wire declaration urls", "words books"),
+    "spec": Layer("frames ctx answers handlers book_methods spec decode channels wire declaration urls", "words books"),
     # protocols of which the packets are read by a library
     "socketio": Layer("socketio", "words spec", "engineio socketio"),
     # meaning and facts: pure, and nothing but these parts
@@ -43,19 +43,19 @@ LAYERS = {
     "feeds": Layer("feeds.", "words books spec socketio normalizers"),
     "registry": Layer("registry", "words spec"),
     # the hub knows no feed, engine or socket
-    "hub": Layer("ledger mailbox conflate dropping pages policies views streams book_stream hub", "words books spec"),
+    "hub": Layer("ledger mailbox conflate dropping pages policies asks views streams book_stream hub", "words books spec"),
     "subscription": Layer("subscription", "words hub", "asyncio inspect weakref"),
     "text": Layer("encode output", "words books"),
     "recording": Layer("recording", "words", "threading"),
     # the seam to the world, and the only files behind it
     "io": Layer("io record", "words spec recording"),
     "transport": Layer(
-        "realio dial target proxies tls_proxy http picows_socket websockets_socket", "words spec io",
-        "asyncio socket ssl time ipaddress struct aiohttp yarl multidict picows websockets python_socks",
+        "realio dial target proxies tls_proxy http picows_connect picows_socket websockets_socket", "words spec io",
+        "asyncio socket ssl time ipaddress struct aiohttp yarl picows websockets python_socks",
     ),
-    "gates": Layer("gates", "words spec io", "asyncio"),
+    "gates": Layer("gates silence", "words spec io", "asyncio threading"),
     "engine": Layer(
-        "line topics wants commands channels catalog listing snapshots watch session connection poller venue engine",
+        "line topics wants commands channels catalog listing delisting tasks snapshots watch session connection poller venue engine",
         "words books spec registry hub io gates", "asyncio",
     ),
     "facade": Layer("streamer", "words hub subscription engine io recording transport", "asyncio concurrent threading queue platformdirs"),
@@ -71,7 +71,7 @@ LAYERS = {
     ),
     # and the way back
     "kafka": Layer(
-        "kafka kafka_inbox kafka_lane", "words books spec hub subscription gates codecs sinks",
+        "kafka kafka_wants kafka_inbox kafka_lane kafka_places", "words books spec hub subscription gates codecs sinks",
         "asyncio concurrent time confluent_kafka uuid",
     ),
     # programs: a server of its own, and the command

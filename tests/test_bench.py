@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import bench.all
 from bench import growth, report, venue
 from bench.recordings import FILES, ROOT, load
 from bench.table import ROUNDS, Bar, Spread, cell, paired, ratio, spread
@@ -81,6 +83,14 @@ def test_steps_are_frames_and_snapshots(exchange: str) -> None:
     assert recording.lists
     assert len(snapshots) == {"binance": 4, "binanceus": 4, "binanceusdm": 4, "kucoin": 9}.get(exchange, 0)
     assert all("symbol=" in (s.url or "") for s in snapshots)
+
+
+def test_a_part_that_lacks_a_package_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert all(find_spec(f"bench.{name}") for name in bench.all.NAMES)
+    assert set(bench.all.NEEDS) <= set(bench.all.NAMES)
+    monkeypatch.setitem(bench.all.NEEDS, "kafka", ("no_such_package", "pip install it"))
+    assert [name for name in bench.all.NAMES if not bench.all.there(name)] == ["kafka"]
+    assert capsys.readouterr().out == "kafka is left out, since no_such_package is not installed: pip install it\n"
 
 
 # the page

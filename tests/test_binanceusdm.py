@@ -1,10 +1,8 @@
 """What is peculiar to Binance USDⓈ-M: two addresses, delivery contracts, liquidations; and its recording, against the raw frames."""
 
-import os
 from collections import Counter, defaultdict
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,14 +13,13 @@ from streamer.book_stream import BookStream
 from streamer.catalog import parse_instruments
 from streamer.encode import encode
 from streamer.errors import UnsupportedKind
-from streamer.recording import Line, read
+from streamer.recording import Line
 from streamer.replay import Replayer
 from streamer.spec import Ctx, FromRest, Symbols
 from streamer.types import BookDelta, BookSnapshot, BookStale, Candle, Instrument, Liquidation, Quote, Tick, Trade
 from streamer.wants import Want, plan
-from tests import sessions
+from tests import captures, sessions
 
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parents[2] / "shared" / "recordings")) / "binanceusdm"
 SESSION = sessions.ROOT / "binanceusdm" / "session.jsonl"
 
 
@@ -114,16 +111,12 @@ def test_times_are_the_matching_engines_where_there_are_two() -> None:
 
 @cache
 def recorded() -> tuple[Line, ...]:
-    path = RECORDINGS / "cryptofeed-1.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there: set STREAMER_RECORDINGS")
-    return tuple(read(path))
+    return tuple(captures.recorded("binanceusdm/cryptofeed-1"))
 
 
 @cache
 def replayed() -> tuple[list[Tick[Any]], Replayer]:
-    replayer = Replayer(recorded, exchange="binanceusdm", numbers="decimal")
-    return [t for line in recorded() for t in replayer.feed(line)], replayer
+    return captures.replayed("binanceusdm", recorded(), numbers="decimal")
 
 
 def raw(channel: str) -> list[Any]:

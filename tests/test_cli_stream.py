@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation import interrupt, run, simulated, started, wait_for
+from tests.simulation import interrupt, left_alone, run, simulated, started
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,4 @@ def test_signals_end_it_quietly_with_whole_lines(two: list[str], sent: signal.Si
 
 def test_a_reader_who_goes_away_ends_it_silently(two: list[str]) -> None:
     with started("stream", *STREAMS, "--kinds", "trade,book", *two) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        wait_for(lambda: process.poll() is not None, 10)
-        assert (process.returncode, process.stderr.read()) == (0, "")
-        process.stdout = None  # so that nobody reads what is closed
+        assert left_alone(process) == (0, "")

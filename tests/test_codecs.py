@@ -16,7 +16,8 @@ from msgspec import NODEFAULT
 from msgspec.structs import replace
 
 from streamer.codecs import FORMATS, VERSION, BadValue, NotKnown, codec_of, stamp
-from streamer.codecs.framed import HEAD
+from streamer.codecs.avro import Avro
+from streamer.codecs.framed import HEAD, Framed
 from streamer.codecs.registry import Registry
 from streamer.codecs.schemas import TYPES, avro, exact, fields_of, full_name
 from streamer.errors import IoFailure, UsageError
@@ -164,6 +165,13 @@ def test_what_a_codec_wants() -> None:
 
 
 # the registry
+
+
+@pytest.mark.parametrize("forgotten", sorted(Framed.__abstractmethods__))
+def test_a_format_that_leaves_something_out_cannot_be_made(forgotten: str) -> None:
+    there = {name: getattr(Avro, name) for name in Framed.__abstractmethods__ - {forgotten}}
+    with pytest.raises(TypeError, match=forgotten):
+        type("Half", (Framed,), there)(False, Registry("http://127.0.0.1:1"))
 
 
 async def test_subjects_rules_and_logins(registry: SchemaRegistry) -> None:

@@ -1,8 +1,6 @@
 """What is peculiar to CoinSpot: prices that are no numbers, orders in any order, pages that begin with the newest."""
 
-import os
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,10 +11,9 @@ from normalizers.coinspot import BOOK, INSTRUMENTS, TICKERS, TRADES
 from streamer.catalog import Catalog, parse_instruments
 from streamer.decode import rest
 from streamer.errors import BadFrame
-from streamer.recording import read
 from streamer.spec import Ctx, On, Poll, fill
+from tests.captures import recorded
 
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parents[2] / "shared" / "recordings")) / "coinspot"
 LATEST = b'{"status":"ok","message":"ok","prices":{"btc":{"bid":"1","ask":"2","last":"1.5"},"btc_usdt":{"bid":"1","ask":"2","last":"1.5"}}}'
 
 
@@ -78,9 +75,6 @@ def test_the_oldest_trade_comes_first(days: tuple[int, ...]) -> None:
 
 
 def test_what_others_noted_down_is_understood() -> None:
-    path = RECORDINGS / "ccxtdoc-1.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there: set STREAMER_RECORDINGS")
-    prices = [line.payload() for line in read(path) if b'"prices"' in line.payload()]
+    prices = [line.payload() for line in recorded("coinspot/ccxtdoc-1") if b'"prices"' in line.payload()]
     listed = [(i.symbol, [t.last for t in answered(TICKERS, body)]) for body in prices for i in parse_instruments(FEED, body, 0)]
     assert listed == [("BTC/AUD", [53284.03]), ("BTC/AUD", [25234.0]), ("LTC/AUD", [25234.0])]

@@ -2,12 +2,14 @@
 
 import asyncio
 from itertools import islice, pairwise
+from pathlib import Path
 
 import pytest
 
 from streamer.errors import IoFailure, RateLimited
 from streamer.gates import Gate, Gates, backoff
 from streamer.io import Response
+from streamer.silence import Silence
 from streamer.spec import Limits
 from tests.world import Exchange, ScriptedIo, clock, virtual
 
@@ -144,3 +146,52 @@ async def test_a_silence_that_is_prolonged_is_kept_to_its_end() -> None:
     g.silent_until = clock() + 100
     await waiting
     assert venue.requests[0][0] - began == pytest.approx(105, abs=0.1)
+
+
+@virtual
+async def test_a_ban_outlives_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    venue = Venue()
+    venue.fault = lambda path: Response(418, {"retry-after": "600"}, b"")
+    ordered = clock()
+    with pytest.raises(RateLimited):
+        await Gates(ScriptedIo(venue), Limits(), Silence(tmp_path, "h")).fetch("GET", "https://h/x")
+    venue.fault = lambda path: None
+    await asyncio.sleep(100)
+    again, other = (Gates(ScriptedIo(venue), Limits(), Silence(tmp_path, name)) for name in ("h", "i"))
+    assert "h ordered silence before this start: no request for another 500 s" in caplog.text
+    await other.fetch("GET", "https://h/other")
+    await asyncio.gather(again.connect(), again.fetch("GET", "https://h/y"))
+    assert (venue.asked("/other")[0] - ordered, venue.asked("/y")[0] - ordered) == pytest.approx((100, 600), abs=0.1)
+    assert not Gates(ScriptedIo(venue), Limits(), Silence(tmp_path, "h")).silent
+
+
+@virtual
+async def test_a_shorter_order_does_not_end_a_longer_one_after_a_restart(tmp_path: Path) -> None:
+    g = Gates(ScriptedIo(Venue()), Limits(), Silence(tmp_path, "h"))
+    g.refused("http_418")
+    g.refused("http_429")
+    await asyncio.sleep(20)
+    assert Gates(ScriptedIo(Venue()), Limits(), Silence(tmp_path, "h")).silent_until - clock() == pytest.approx(100, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 0), ("soon", 0), ("9" * 5000, 0), ("9" * 4000, 3 * 86400), ("-" + "9" * 4000, 0), ("1", 0)]
+)
+def test_what_stands_in_the_file_is_not_believed_beyond_reason(tmp_path: Path, text: str, seconds: float) -> None:
+    @virtual
+    async def run() -> None:
+        (tmp_path / "h.silent").write_text(text)
+        g = Gates(ScriptedIo(Venue()), Limits(), Silence(tmp_path, "h"))
+        assert max(0.0, g.silent_until - clock()) == pytest.approx(seconds)
+
+    run()
+
+
+@virtual
+async def test_a_disk_that_refuses_is_noted_and_the_silence_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    g = Gates(ScriptedIo(Venue()), Limits(), Silence(tmp_path / "file", "h"))
+    g.refused("http_418")
+    await asyncio.sleep(1)
+    assert g.silent
+    assert "h ordered silence, which cannot be noted" in caplog.text

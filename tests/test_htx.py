@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import os
 from base64 import b64decode
 from collections import Counter
 from decimal import Decimal
@@ -20,14 +19,14 @@ from streamer.catalog import Catalog, parse_instruments
 from streamer.encode import encode
 from streamer.errors import BadFrame
 from streamer.line import sync_of
-from streamer.recording import Line, read
 from streamer.replay import Replayer
 from streamer.sim import SimServer
-from streamer.spec import Ack, Ctx, History, Reject, Reply, Unknown, fill
+from streamer.spec import Ack, History, Reject, Reply, Unknown, fill
 from streamer.types import KINDS, BookSnapshot, BookStale, Candle, IndexPrice, MarkPrice, Quote, Ticker, Trade
+from tests import wires
+from tests.captures import capture, recorded, replayed, rows
 
 HERE = Path(__file__).parent
-RECORDINGS = Path(os.environ.get("STREAMER_RECORDINGS", HERE.parents[1] / "shared" / "recordings")) / "htx"
 ROWS = [json.loads(row) for row in (HERE / "exchanges/htx/session.jsonl").read_text().splitlines()]
 LISTED = Catalog(FEED)
 LISTED.update(
@@ -42,15 +41,9 @@ TS = 1767225600000
 SPOT, LINEAR, INVERSE = "BTC/USDT", "BTC/USDT:USDT", "BTC/USD:BTC"
 
 
-class Wire:
-    """A compiled normalizer with the session's instruments."""
-
+class Wire(wires.Wire):
     def __init__(self, market: str = "linear", num: type[float] | type[Decimal] = float) -> None:
-        self.ctx: Ctx[Any] = Ctx("htx", market, LISTED.tables[market], num)
-        self.decode = FEED.normalize.compile(num)
-
-    def __call__(self, message: object) -> Any:
-        return self.decode(message if isinstance(message, bytes) else orjson.dumps(message), self.ctx)
+        super().__init__(LISTED, market, num)
 
 
 def push(topic: str, tick: Any) -> dict[str, Any]:
@@ -290,25 +283,17 @@ async def test_lost_updates_are_mended_by_request_on_spot_and_by_subscribing_on_
 # recordings
 
 
-def recorded(name: str) -> list[Line]:
-    path = RECORDINGS / f"{name}.jsonl.gz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; STREAMER_RECORDINGS says where recordings are")
-    return list(read(path))
-
-
 def frames(name: str) -> list[dict[str, Any]]:
     """The raw messages, numbers as Decimals."""
-    with gzip.open(RECORDINGS / f"{name}.jsonl.gz", "rt") as file:
-        rows = [json.loads(row) for row in file]
-    return [json.loads(gzip.decompress(b64decode(row["raw"][4:])), parse_float=Decimal) for row in rows if row["dir"] == "in"]
+    return [
+        json.loads(gzip.decompress(b64decode(row["raw"][4:])), parse_float=Decimal) for row in rows(f"htx/{name}") if row["dir"] == "in"
+    ]
 
 
 @pytest.mark.parametrize(("name", "count"), [("cryptofeed-1", 62), ("cryptofeed-3", 13), ("cryptofeed-4", 2)])
 def test_every_recorded_trade_after_the_one_of_subscribing(name: str, count: int) -> None:
-    lines = recorded(name)
-    replayer = Replayer(lambda: lines, exchange="htx", numbers="decimal", sizes="venue")
-    ticks = [tick for line in lines for tick in replayer.feed(line)]
+    lines = recorded(f"htx/{name}")
+    ticks, replayer = replayed("htx", lines, numbers="decimal", sizes="venue")
     summary = replayer.summary()
     assert (summary.bad, summary.unknown_ids, summary.stale) == (Counter(), Counter(), Counter())
     assert all(name.endswith(".depth.step0") for name in summary.unknown)
@@ -329,8 +314,8 @@ def test_every_recorded_trade_after_the_one_of_subscribing(name: str, count: int
         seen.add(id)
     assert told == wanted
     assert len(told) == count
-    again = Replayer(lambda: lines, exchange="htx", numbers="decimal", sizes="venue")
-    assert [encode(t) for t in ticks] == [encode(t) for line in lines for t in again.feed(line)]
+    again, _ = replayed("htx", lines, numbers="decimal", sizes="venue")
+    assert [encode(t) for t in ticks] == [encode(t) for t in again]
 
 
 def id_of(replayer: Replayer, tick: Any) -> str:
@@ -339,7 +324,7 @@ def id_of(replayer: Replayer, tick: Any) -> str:
 
 def test_a_recorded_book_shows_that_trades_are_of_both_sides() -> None:
     """Whole books just before and after sales that swept SNX-USDT: each bid lost half of what the trade says."""
-    recorded("cryptofeed-3")
+    capture("htx/cryptofeed-3")
     before: dict[Decimal, int] = {}
     swept: list[dict[str, Any]] = []
     lost = []

@@ -51,7 +51,7 @@ async def sinking(cluster: MockKafka, **options: Any) -> AsyncIterator[KafkaSink
 async def reading(s: KafkaStreamer) -> None:
     """Wait until it knows where "now" is."""
     async with asyncio.timeout(10):
-        while not all(lane.ready for lane in s._lanes):
+        while not all(lane.ready for lane in s._wants.lanes):
             await asyncio.sleep(0.01)
 
 
@@ -321,7 +321,7 @@ async def test_streams_can_be_added_and_removed(cluster: MockKafka) -> None:
         assert {t.symbol for t in await got(sub, 1)} == {"ETH/USDT"}
         sub.close()
         async with asyncio.timeout(5):
-            while s._lanes:
+            while s._wants.lanes:
                 await asyncio.sleep(0.02)
         assert s._inbox.hub.streams == {}
 
@@ -340,7 +340,7 @@ async def test_several_subscribers_share_a_stream(cluster: MockKafka) -> None:
         assert await got(one, 1) == await got(late, 1)
         await asyncio.sleep(0.01)
         assert [type(t) for t in seen] == [BookSnapshot, BookDelta]
-        assert len(s._lanes) == 1
+        assert len(s._wants.lanes) == 1
 
 
 async def test_instruments(cluster: MockKafka) -> None:
@@ -358,7 +358,7 @@ async def test_instruments(cluster: MockKafka) -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "kind": ({"kinds": ("trades",)}, "kind 'trades' is none of"),
+    "kind": ({"kinds": ("trades",)}, "there is no kind 'trades'; did you mean trade"),
     "policy": ({"policy": "drop"}, "policy 'drop' is none of"),
     "conflated trades": ({"policy": "conflate"}, "would lose trades"),
     "depth": ({"kinds": ("book",), "depth": 0}, "less than one level"),
@@ -370,7 +370,7 @@ async def test_what_is_wrong_is_said_at_once(cluster: MockKafka, how: dict[str, 
     async with consume(cluster.servers) as s:
         with pytest.raises(UsageError, match=told):
             s.subscribe("binance:BTC/USDT", **how)
-        assert s._shapes == {}
+        assert s._wants._shapes == {}
 
 
 async def test_consume_says_what_is_wrong() -> None:

@@ -8,43 +8,19 @@ from typing import Any
 
 import pytest
 
+from streamer.codecs.schemas import TYPES
 from streamer.output import Csv, Ndjson, Pretty, columns, formatter, number
-from streamer.types import (
-    KINDS,
-    BookDelta,
-    BookSnapshot,
-    BookStale,
-    Candle,
-    Funding,
-    Gap,
-    Greeks,
-    IndexPrice,
-    Instrument,
-    Liquidation,
-    MarkPrice,
-    OpenInterest,
-    Quote,
-    Status,
-    Tick,
-    Ticker,
-    Trade,
-)
+from streamer.types import KINDS, BookSnapshot, BookStale, Gap, Instrument, Status, Tick, Trade
+from tests.ticks import AT, DELTA, EVERY, SNAPSHOT, TRADE
 
-AT = ("kraken", "BTC/USD", 1_700_000_000_000_000_000, 1_700_000_000_001_000_000)
-TRADE: Trade[Any] = Trade(*AT, 60000.5, 0.25, "buy", "17")
-SNAPSHOT: BookSnapshot[Any] = BookSnapshot(*AT, [(60000.0, 1.0), (59999.5, 2.0)], [(60001.0, 0.5)], 7)
-DELTA: BookDelta[Any] = BookDelta(*AT, [(60000.0, 0.0)], [], 8, 9, 7)
-TICKS: list[Tick[Any]] = [
-    TRADE, SNAPSHOT, DELTA, BookStale(*AT, "gap"), Quote(*AT, 1.0, 2.0, 3.0, 4.0), Ticker(*AT, 5.0),
-    Candle(*AT, "1m", AT[2], 1.0, 3.0, 0.5, 2.0), Funding(*AT, 0.0001), MarkPrice(*AT, 1.5), IndexPrice(*AT, 1.5),
-    OpenInterest(*AT, 12.0), Liquidation(*AT, "sell", 1.0, 2.0),
-    Greeks(*AT, 0.65), Gap(*AT, "book", "sequence"), Status(*AT, "trade", "live"), Instrument(*AT, "XBTUSD", "BTC", "USD"),
-]  # fmt: skip
+
+def test_every_type_of_tick_is_tried_here() -> None:
+    assert sorted(t.__name__ for t in TYPES) == sorted(type(t).__name__ for t in EVERY)
 
 
 def test_ndjson_has_the_type_first_then_what_every_tick_has() -> None:
-    lines = Ndjson().lines(TICKS).decode().splitlines()
-    assert len(lines) == len(TICKS)
+    lines = Ndjson().lines(EVERY).decode().splitlines()
+    assert len(lines) == len(EVERY)
     for line in lines:
         assert list(json.loads(line))[:5] == ["type", "exchange", "symbol", "ts_event", "ts_recv"]
     assert lines[0] == (
@@ -90,14 +66,14 @@ def test_csv_of_several_kinds_is_the_union_of_their_columns() -> None:
     both = columns(["book", "trade"])
     assert both == ("type", "exchange", "symbol", "ts_event", "ts_recv", "price", "size", "side", "id", "seq", "first", "prev", "reason")
     assert len(both) == len(set(both))
-    rows = read(KINDS, [t for t in TICKS if not isinstance(t, Gap | Status | Instrument)])
+    rows = read(KINDS, [t for t in EVERY if not isinstance(t, Gap | Status | Instrument)])
     assert len(rows) == 3 + 12
     assert next(r for r in rows if r["type"] == "candle")["closed"] == ""
 
 
 def test_csv_leaves_out_what_has_no_columns_and_says_so() -> None:
     fmt = formatter("csv", ["trade"])
-    aside = [t for t in TICKS if fmt.aside(t)]
+    aside = [t for t in EVERY if fmt.aside(t)]
     assert [type(t) for t in aside] == [Gap, Status, Instrument]
     assert fmt.lines(aside) == b""
 
@@ -107,7 +83,7 @@ def test_csv_quotes_what_needs_quotes() -> None:
     assert read(["trade"], [tick])[0]["id"] == 'a,"b"\nc'
 
 
-@pytest.mark.parametrize("tick", TICKS, ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize("tick", EVERY, ids=lambda t: type(t).__name__)
 def test_pretty_is_one_line_that_names_the_exchange(tick: Tick[Any]) -> None:
     line = Pretty().lines([tick]).decode()
     assert line.startswith("22:13:20.001 kraken     BTC/USD        ")
@@ -116,7 +92,7 @@ def test_pretty_is_one_line_that_names_the_exchange(tick: Tick[Any]) -> None:
 
 
 def test_pretty_says_what_counts() -> None:
-    said = [Pretty().lines([t]).decode().split(maxsplit=4)[4].strip() for t in TICKS[:5]]
+    said = [Pretty().lines([t]).decode().split(maxsplit=4)[4].strip() for t in EVERY[:5]]
     assert said == [
         "buy  0.25 @ 60000.5",
         "2 bids, 1 asks; 60000 x 1 / 60001 x 0.5",

@@ -1,11 +1,9 @@
 """What Binance, Binance.US and OKX really sent, replayed. The recordings lie beside the project; without them these tests are skipped."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,11 +12,11 @@ from msgspec.structs import replace
 
 from streamer.book_stream import BookSource, BookStream
 from streamer.encode import encode_lines
-from streamer.recording import Line, read
+from streamer.recording import Line
 from streamer.replay import Replayer, Summary
 from streamer.types import BookDelta, BookSnapshot, BookStale, Tick, Trade
+from tests.captures import recorded
 
-ROOT = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parents[2] / "shared" / "recordings"))
 SHORT = ["binance/cryptofeed-1", "binanceus/cryptofeed-1", "okx/cryptofeed-1"]
 ALL = [*SHORT, "binance/cryptofeed-2", "binanceus/cryptofeed-2", "okx/cryptofeed-2", "okx/cryptofeed-3"]
 BOOKS = {
@@ -26,12 +24,11 @@ BOOKS = {
     "okx/cryptofeed-1": 3, "okx/cryptofeed-2": 10, "okx/cryptofeed-3": 10,
 }  # fmt: skip
 """Symbols with a snapshot, by the README of the recordings."""
-pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason=f"{ROOT} is not there; STREAMER_RECORDINGS says where recordings are")
 
 
 @cache
 def lines(name: str) -> tuple[Line, ...]:
-    return tuple(read(ROOT / f"{name}.jsonl.gz"))
+    return tuple(recorded(name))
 
 
 def replayed(name: str, **how: Any) -> Iterator[tuple[list[Tick[Any]], Replayer]]:

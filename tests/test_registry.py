@@ -10,6 +10,7 @@ import pytest
 
 from streamer import registry
 from streamer.errors import BadFeed, UnknownExchange
+from tests.packages import Packages
 
 ROOT = Path(registry.__file__).parent.parent
 
@@ -109,24 +110,9 @@ def test_a_mere_folder_of_that_name_does_not_shadow(tmp_path: Path) -> None:
     assert run(LOAD, cwd=tmp_path) == "loaded"
 
 
-class Packages:
-    """Installed packages with entry points, made up in a temporary folder."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._folder = folder
-        monkeypatch.syspath_prepend(str(folder))
-
-    def install(self, package: str, points: str, code: str = "") -> None:
-        info = self._folder / f"{package}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[streamer.feeds]\n{points}\n")
-        (self._folder / f"{package}.py").write_text(code)
-
-
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
-    return Packages(tmp_path, monkeypatch)
+    return Packages(registry.GROUP, tmp_path, monkeypatch)
 
 
 MINE = "from msgspec.structs import replace\nfrom feeds.binance import FEED as BINANCE\nFEED = replace(BINANCE, name={!r})\n"

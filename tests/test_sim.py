@@ -1,7 +1,6 @@
 """The simulation: what its markets are true to, and how its server answers each client in the venue's own words. End to end: test_e2e."""
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from streamer.sim.venue import Channel
 from streamer.sim.venues import kraken, okx
 from streamer.sim.window import Window
 from streamer.types import BookDelta, BookStale, Quote, Trade
+from tests.captures import capture
 
 D = Decimal
 T0 = 1_700_000_000_000_000_000
@@ -495,13 +495,9 @@ async def test_rest_answers_of_a_recording_are_found_by_their_query_and_come_in_
         SimServer(["kraken"], recordings={"kraken": path})
 
 
-CAPTURE = Path(os.environ.get("STREAMER_RECORDINGS", Path(__file__).parents[2] / "shared" / "recordings")) / "binance/cryptofeed-1.jsonl.gz"
-
-
-@pytest.mark.skipif(not CAPTURE.exists(), reason=f"no recording {CAPTURE}")
 async def test_what_a_real_exchange_sent_is_served_again() -> None:
     async with (
-        SimServer(["binance"], recordings={"binance": CAPTURE}) as sim,
+        SimServer(["binance"], recordings={"binance": capture("binance/cryptofeed-1")}) as sim,
         Streamer(urls={"binance": sim.url("binance")}, cache=None) as s,
     ):
         await s.ready(s.subscribe("binance:NKN/USDT", kinds=("book", "quote")))

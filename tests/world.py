@@ -29,7 +29,6 @@ from streamer import Streamer
 from streamer.errors import IoFailure
 from streamer.io import Closed, OnFrame, Response
 from streamer.spec import Endpoint, Feed
-from streamer.venue import Venue
 
 EPOCH = 1_700_000_000_000_000_000
 """The wall clock at virtual time 0, ns."""
@@ -296,5 +295,5 @@ async def streaming(*exchanges: Exchange, cache: Any = None, **how: Any) -> Asyn
     async with Streamer(io=ScriptedIo(*exchanges), cache=cache, **how) as s:
         engine = s._running()
         for feed in (e.feed for e in exchanges if e.feed is not None):
-            engine.venues[feed.name] = Venue(feed, engine._io_of(feed.name), engine.hub, engine.options, engine.spawn)
+            engine.adopt(feed, engine._io_of(feed.name))
         yield s

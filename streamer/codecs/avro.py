@@ -37,7 +37,7 @@ class Avro(Framed):
     """One record a tick."""
 
     format: ClassVar[Format] = "avro"
-    kind = "AVRO"
+    kind: ClassVar[str] = "AVRO"
 
     def _schema(self, tick: type[Tick[Any]], decimal: bool) -> str:
         return msgspec.json.encode(avro(tick, decimal)).decode()

@@ -1,8 +1,9 @@
 """What Avro and Protobuf share: values begin with a zero byte and the number of their schema in the registry (Confluent's wire format)."""
 
 import struct
+from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -17,12 +18,12 @@ FAULTS: Final = (msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexErr
 """What readers and writers of other people raise on bytes or values that they cannot take."""
 
 
-class Framed:
+class Framed(ABC):
     """`kind`: what the registry calls the format. `suffix`: of the subject, behind the record's full name, since a subject holds one kind.
-    Subclasses say how a body is written and read."""
+    Each format says how a schema and a body are written and read."""
 
-    kind = ""
-    suffix = ""
+    kind: ClassVar[str]
+    suffix: ClassVar[str] = ""
 
     def __init__(self, decimal: bool, registry: Registry) -> None:
         self._number: Any = Decimal if decimal else float
@@ -74,20 +75,25 @@ class Framed:
 
     # by format
 
+    @abstractmethod
     def _schema(self, tick: type[Tick[Any]], decimal: bool) -> str:
-        raise NotImplementedError
+        """The text that is registered."""
 
+    @abstractmethod
     def _writer(self, number: int, tick: type[Tick[Any]], decimal: bool) -> Any:
-        raise NotImplementedError
+        """What `_write` needs for values of this type: `number` is the schema's in the registry."""
 
+    @abstractmethod
     def _reader(self, schema: str) -> Any:
-        raise NotImplementedError
+        """What `_read` needs for values written by this schema. Raises one of `FAULTS`, or `BadValue`, for one that is none of ours."""
 
+    @abstractmethod
     def _write(self, writer: Any, tick: Tick[Any]) -> bytes:
-        raise NotImplementedError
+        """The framed value."""
 
+    @abstractmethod
     def _read(self, reader: Any, value: bytes) -> tuple[Any, dict[str, Any]]:
-        raise NotImplementedError
+        """The type of tick in a framed value, and its fields."""
 
 
 def level_fields(tick: type[Tick[Any]]) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """JSON, as `streamer stream` prints it, and MessagePack. Both name the tick's type in the field `type`, and need no registry."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -20,10 +21,29 @@ def _union(decimal: bool) -> Any:
     return union[Decimal] if decimal else union[float]
 
 
-class Json:
+class _Plain:
+    """What both share. `called`: the format's name, for people."""
+
+    called: ClassVar[str]
+    _decode: Callable[[bytes], Any]
+
+    def decode(self, value: bytes) -> Tick[Any]:
+        """Raises `BadValue`."""
+        try:
+            tick: Tick[Any] = self._decode(value)
+        except _FAULTS as e:
+            raise BadValue(f"no tick in {self.called}: {e}") from None
+        return tick
+
+    async def learn(self, unknown: NotKnown) -> None:
+        """There is nothing to learn."""
+
+
+class Json(_Plain):
     """Numbers are numbers; Decimals are written with their digits, and read with them."""
 
     format: ClassVar[Format] = "json"
+    called = "JSON"
 
     def __init__(self, decimal: bool = False) -> None:
         self._decode = msgspec.json.Decoder(_union(decimal)).decode
@@ -41,22 +61,12 @@ class Json:
         except _FAULTS as e:
             raise BadValue(f"no JSON can be made of it: {e}") from None
 
-    def decode(self, value: bytes) -> Tick[Any]:
-        """Raises `BadValue`."""
-        try:
-            tick: Tick[Any] = self._decode(value)
-        except _FAULTS as e:
-            raise BadValue(f"no tick in JSON: {e}") from None
-        return tick
 
-    async def learn(self, unknown: NotKnown) -> None:
-        """There is nothing to learn."""
-
-
-class MsgPack:
+class MsgPack(_Plain):
     """Decimals are texts here."""
 
     format: ClassVar[Format] = "msgpack"
+    called = "MessagePack"
 
     def __init__(self, decimal: bool = False) -> None:
         self._encode = msgspec.msgpack.Encoder().encode
@@ -68,14 +78,3 @@ class MsgPack:
             return self._encode(tick)
         except _FAULTS as e:
             raise BadValue(f"no MessagePack can be made of it: {e}") from None
-
-    def decode(self, value: bytes) -> Tick[Any]:
-        """Raises `BadValue`."""
-        try:
-            tick: Tick[Any] = self._decode(value)
-        except _FAULTS as e:
-            raise BadValue(f"no tick in MessagePack: {e}") from None
-        return tick
-
-    async def learn(self, unknown: NotKnown) -> None:
-        """There is nothing to learn."""

@@ -31,8 +31,8 @@ class Protobuf(Framed):
     """One message a tick."""
 
     format: ClassVar[Format] = "protobuf"
-    kind = "PROTOBUF"
-    suffix = "-protobuf"
+    kind: ClassVar[str] = "PROTOBUF"
+    suffix: ClassVar[str] = "-protobuf"
 
     def _schema(self, tick: type[Tick[Any]], decimal: bool) -> str:
         return protobuf(tick, decimal)

@@ -12,30 +12,19 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Literal
 
-from streamer.sim.bars import UNITS, Bar
+from streamer.sim.bars import Bar
 from streamer.sim.ladder import Ladder
-from streamer.sim.listed import Listed, dollars
-
-from streamer.types import (  # isort: skip
-    BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Kind, Level, Liquidation, MarkPrice, OpenInterest, Quote, Side, Tick,
-    Ticker, Trade,
-)  # fmt: skip
+from streamer.sim.listed import Listed
+from streamer.sim.states import States
+from streamer.types import BookDelta, BookSnapshot, Candle, Kind, Level, Liquidation, Quote, Side, Tick, Trade
 
 MS, SECOND = 1_000_000, 1_000_000_000
-STATES: dict[str, tuple[Kind, ...]] = {
-    "spot": ("ticker", "index"),
-    "swap": ("ticker", "index", "mark", "funding", "open_interest"),
-    "future": ("ticker", "index", "mark", "open_interest"),
-    "option": ("ticker", "mark", "open_interest", "greeks"),
-}
-"""Kinds that are a state and are told once a second, by the instrument's kind."""
 WARM_UP = 60
 """Steps made before anyone looks."""
 REMEMBERED = 20_000
 """Steps that `Market.book` can look back, unless said otherwise."""
 LIQUIDATES = 50
 """Steps from one liquidation to the next."""
-FUNDING = 8 * UNITS["h"]
 D = Decimal
 
 
@@ -62,9 +51,8 @@ class Market:
         self.opened = self.last * D(rng.randint(9700, 10300)) // 10000 // self.price_step * self.price_step
         self.high, self.low = max(self.last, self.opened), min(self.last, self.opened)
         self.volume = self.size(self._lot * rng.randint(20_000, 90_000))
-        self.quote_volume = self._value(self.last, self.volume)
-        self.contracts = self._lot * 50_000
-        self.rate = rng.randint(-5000, 15000)
+        self.quote_volume = self.value(self.last, self.volume)
+        self._states = States(self, self._lot)
         for ladder, key in ((self.bids, -self._ticks), (self.asks, self._ticks + 1)):
             self._set(ladder, key, self._some())
         self._tend()
@@ -82,9 +70,23 @@ class Market:
         """A size in the venue's unit from whole steps."""
         return steps * self.size_step
 
+    def near(self, price: D) -> D:
+        """The nearest price that an order can have."""
+        return round(price / self.price_step) * self.price_step
+
+    def value(self, price: D, size: D) -> D:
+        """What a size is worth at a price, in quote; of contracts that are worth a fixed sum, that sum."""
+        contract = self.instrument.contract_size or D(1)
+        return size * contract if self.instrument.size_unit == "contracts" else size * contract * price
+
     def levels(self, ladder: Ladder, depth: int | None = None) -> list[Level[D]]:
         """The best `depth` levels of a side, best first."""
         return [(self.price(k), self.size(ladder.sizes[k])) for k in ladder.keys[:depth]]
+
+    def quote(self, at: tuple[str, str, int, int]) -> Quote[D]:
+        """The best bid and offer, told as of `at`."""
+        (bid, bid_size), (ask, ask_size) = (self.levels(ladder, 1)[0] for ladder in (self.bids, self.asks))
+        return Quote(*at, bid, bid_size, ask, ask_size)
 
     def book(self, seq: int | None = None) -> tuple[list[Level[D]], list[Level[D]]]:
         """The true (bids, asks), now or as they were after change number `seq`. Raises LookupError for what is too long ago, or was
@@ -108,7 +110,7 @@ class Market:
         if kind == "book":
             return BookSnapshot(*at, *self.book(), self.seq)
         if kind == "quote":
-            return self._quote(at)
+            return self.quote(at)
         if kind == "candle":
             bar = self.bars.get(interval)
             if bar is None:
@@ -116,7 +118,7 @@ class Market:
             return self._candle(bar, at, closed=False)
         if kind == "trade":
             return self.trades[-1]
-        return self._state(kind, at) if kind in STATES[self.instrument.kind] else None
+        return self._states.now(kind, at) if kind in self._states.kinds else None
 
     # what happens
 
@@ -124,7 +126,7 @@ class Market:
         """Make one step at `ts` (ns) and say what happened: closed candles, trades, the book's delta, the quote if it changed, a
         liquidation every so many steps, and once a second the states."""
         ts -= ts % MS
-        at, rng, before, best = self._at(ts), self.random, self.seq, self._quote(self._at(0))
+        at, rng, before, best = self._at(ts), self.random, self.seq, self.quote(self._at(0))
         out: list[Tick[D]] = list(self._roll(at, ts))
         self._changes = []
         if rng.random() < 0.4:
@@ -135,14 +137,14 @@ class Market:
         self._undo.append((before, self._changes))
         if self._changes:
             out.append(self._delta(at, before))
-        if self._quote(self._at(0)) != best:
-            out.append(self._quote(at))
+        if self.quote(self._at(0)) != best:
+            out.append(self.quote(at))
         self._steps += 1
         if self.instrument.kind != "spot" and self._steps % LIQUIDATES == 0:
             out.append(self._liquidate(at))
         if ts - self._told >= SECOND:
             self._told = ts
-            out += [self._state(kind, at) for kind in STATES[self.instrument.kind]]
+            out += [self._states.now(kind, at) for kind in self._states.kinds]
             out += [self._candle(bar, at, closed=False) for bar in self.bars.values()]
         return out
 
@@ -172,7 +174,7 @@ class Market:
 
     def _trade(self, at: tuple[str, str, int, int], side: Side, price: D, size: D) -> Trade[D]:
         self.trade_id += 1
-        value = self._value(price, size)
+        value = self.value(price, size)
         self.last, self.high, self.low = price, max(self.high, price), min(self.low, price)
         self.volume += size
         self.quote_volume += value
@@ -181,10 +183,6 @@ class Market:
         trade = Trade(*at, price, size, side, str(self.trade_id))
         self.trades.append(trade)
         return trade
-
-    def _value(self, price: D, size: D) -> D:
-        contract = self.instrument.contract_size or D(1)
-        return size * contract if self.instrument.size_unit == "contracts" else size * contract * price
 
     def _requote(self) -> None:
         """Somebody places, changes or takes away an order, mostly near the best price."""
@@ -238,10 +236,6 @@ class Market:
         bids, asks = ([(self.price(k), self.size(ladder.sizes.get(k, 0))) for k in keys] for ladder, keys in touched.items())
         return BookDelta(*at, bids, asks, before + 1, self.seq, before)
 
-    def _quote(self, at: tuple[str, str, int, int]) -> Quote[D]:
-        (bid, bid_size), (ask, ask_size) = (self.levels(ladder, 1)[0] for ladder in (self.bids, self.asks))
-        return Quote(*at, bid, bid_size, ask, ask_size)
-
     def _roll(self, at: tuple[str, str, int, int], ts: int) -> Iterator[Candle[D]]:
         for bar in self.bars.values():
             if ts >= bar.closes:
@@ -254,38 +248,5 @@ class Market:
 
     def _liquidate(self, at: tuple[str, str, int, int]) -> Liquidation[D]:
         side: Literal["buy", "sell"] = self.random.choice(("buy", "sell"))
-        price = self._near(self.last * (99 if side == "sell" else 101) / 100)
+        price = self.near(self.last * (99 if side == "sell" else 101) / 100)
         return Liquidation(*at, side, price, self.size(self._some()))
-
-    def _near(self, price: D) -> D:
-        return round(price / self.price_step) * self.price_step
-
-    def _state(self, kind: Kind, at: tuple[str, str, int, int]) -> Any:
-        rng, q = self.random, self._quote(at)
-        if q.bid is None or q.ask is None:
-            raise AssertionError("both sides always have a level")
-        middle = self._near((q.bid + q.ask) / 2)
-        if kind == "ticker":
-            stats = self.last, self.opened, self.high, self.low, self.volume, self.quote_volume
-            return Ticker(*at, *stats, q.bid, q.bid_size, q.ask, q.ask_size)
-        if kind == "mark":
-            return MarkPrice(*at, middle)
-        if kind == "index":
-            return IndexPrice(*at, self._near(middle * D(10000 + rng.randint(-2, 2)) / 10000))
-        if kind == "funding":
-            self.rate = max(-75_000, min(75_000, self.rate + rng.randint(-200, 200)))
-            rates = D(self.rate).scaleb(-8), D(self.rate // 2).scaleb(-8)
-            return Funding(*at, *rates, (at[2] // FUNDING + 1) * FUNDING, FUNDING // SECOND)
-        if kind == "open_interest":
-            self.contracts = max(1, self.contracts + rng.randint(-self._lot, self._lot))
-            amount = self.size(self.contracts)
-            return OpenInterest(*at, amount, None if self.instrument.kind == "option" else self._value(self.last, amount))
-        return self._greeks(at)
-
-    def _greeks(self, at: tuple[str, str, int, int]) -> Greeks[D]:
-        """Likely figures, not a model: a call's delta between 0 and 1, a put's between -1 and 0, decay negative."""
-        rng, put = self.random, self.instrument.option_type == "put"
-        iv, delta = D(rng.randint(4500, 5500)).scaleb(-4), D(rng.randint(1000, 9000) - 10000 * put).scaleb(-4)
-        forward = dollars(self.instrument.base) + D(rng.randint(-5000, 5000)).scaleb(-2)
-        gamma, vega, theta = D(rng.randint(1, 400)).scaleb(-7), D(rng.randint(100, 20000)).scaleb(-2), D(-rng.randint(100, 9000)).scaleb(-2)
-        return Greeks(*at, iv, iv - D("0.01"), iv + D("0.01"), delta, gamma, vega, theta, None, forward)
