@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 
-.PHONY: run test lint format lock bench bench-peers clean
+.PHONY: run test lint format lock compiled bench bench-peers clean
 
 run: $(READY)
 	@$(PY) -m streamer demo $(ARGS)
@@ -28,6 +28,13 @@ lock: $(READY)
 	$(PIP) uv
 	$(PY) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml \
 		--custom-compile-command "make lock" --output-file requirements.lock
+
+# the same tests with the core compiled, in a copy of the tree: make compiled ARGS="-k book". (make bench measures both, once this was run)
+COMPILED := build/compiled
+compiled: $(READY)
+	@sh packaging/compiled.sh $(COMPILED)
+	cd $(COMPILED) && PYTHONPATH="$(CURDIR)/$(COMPILED)" STREAMER_RECORDINGS="$${STREAMER_RECORDINGS:-$(CURDIR)/../shared/recordings}" \
+		"$(CURDIR)/$(PY)" -m pytest -n 4 --dist worksteal $(ARGS)
 
 # every figure of docs/performance.md. make bench ARGS=--quick tries it, ARGS="fanout book" runs some
 bench: $(READY)

@@ -78,7 +78,8 @@ def shape(data: bytes, i: int) -> bytes:
     """How the payload at `i` begins: `[[` for a list of lists (or an empty one), `[` for one list, `{`, or a whole text: `"te"`."""
     first = data[i : i + 1]
     if first == b'"':
-        return data[i : data.find(b'"', i + 1) + 1]
+        end = data.find(b'"', i + 1)
+        return data[i : end + 1] if end > 0 else b""
     return MANY if data[i : i + 2] in (MANY, b"[]") else first
 
 
@@ -172,8 +173,8 @@ def numbered(
 
         def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
             i = data.find(until, skip)
-            number = data[skip:i]
-            if i < 0 or not data.startswith(mark) or not number.isdigit():
+            number = data[skip:i] if i >= 0 else b""
+            if not data.startswith(mark) or not number.isdigit():
                 answer = slow(data, ctx, other, None)
                 held = ctx.mem.get(HELD)
                 return [*listed(answer), *release(ctx, held)] if held is not None and held.frames else answer

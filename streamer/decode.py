@@ -213,8 +213,7 @@ READERS: Final[dict[Any, Callable[..., Any]]] = {}
 
 
 def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
-    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body (because
-    of an `UnknownId`, if that was it).
+    """A reader of REST bodies: ``read(body, ctx, *more)`` decodes and hands to the function. Raises `BadFrame` for a bad body.
 
     Its Decimals are checked in both number modes: an instrument's steps are always exact.
     """
@@ -226,7 +225,8 @@ def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
         try:
             out = handle(decode(body), ctx, *more)
         except UnknownId as e:
-            raise BadFrame(f"REST answer names {e.args[0]!s:.40}, which the list does not hold", "unknown_id") from e
+            name = str(e.args[0])
+            raise BadFrame(f"REST answer names {name:.40}, which the list does not hold", "unknown_id", name) from e
         except REST_ERRORS as e:
             raise BadFrame(f"REST answer not understood: {type(e).__name__}: {e}", "shape") from None
         if num is Decimal or not isinstance(out, BookSnapshot):

@@ -82,11 +82,13 @@ class RateLimited(IoFailure):
 
 
 class BadFrame(StreamerError):
-    """A frame that cannot be understood. `reason` is one of a closed set of words."""
+    """A frame that cannot be understood. `reason` is one of a closed set of words; `unknown_id` the name that no instrument has, if it is
+    that."""
 
-    def __init__(self, message: str, reason: str = "shape") -> None:
+    def __init__(self, message: str, reason: str = "shape", unknown_id: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.unknown_id = unknown_id
 
 
 class BadNumber(BadFrame):

@@ -42,8 +42,8 @@ class Tally:
 
     def bad_answer(self, error: BadFrame, body: bytes) -> bool:
         """Count a REST answer that was not understood. True: only because it names an instrument that the list does not hold."""
-        if isinstance(error.__cause__, UnknownId):
-            self.name(self.unknown_ids, str(error.__cause__.args[0]))
+        if error.unknown_id is not None:
+            self.name(self.unknown_ids, error.unknown_id)
             return True
         self.bad_frame(error.reason, body)
         return False

@@ -11,14 +11,14 @@ import asyncio
 import inspect
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from streamer.errors import UsageError
 from streamer.mailbox import Mailbox
+from streamer.reader import Batches, Ticks, Waker
 from streamer.types import Tick
 
 log = logging.getLogger(__name__)
@@ -40,34 +40,27 @@ class Manager(Protocol):
 class Subscription:
     """One subscriber. Counters: ``published == delivered + queued + dropped + conflated``, always. Belongs to the running loop."""
 
-    __slots__ = ("__weakref__", "_finalizer", "_manager", "_waiter", "box", "name")
+    __slots__ = ("__weakref__", "_finalizer", "_manager", "_waker", "box", "name")
 
     def __init__(self, box: Mailbox, manager: Manager, name: str) -> None:
         self.name = name
         self.box = box
         self._manager = manager
-        self._waiter: asyncio.Future[None] | None = None
+        self._waker = Waker(box, name)
         self._finalizer = weakref.finalize(self, _abandon, box, manager, asyncio.get_running_loop())
         self._finalizer.atexit = False
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> Ticks:
+        return Ticks(self, self.box, self._waker)
 
-    async def __anext__(self) -> Any:
-        box = self.box
-        while True:
-            try:
-                return box.pop()
-            except IndexError:
-                if box.closed:
-                    self._ended()
-            await self._wait()
+    def __anext__(self) -> Awaitable[Any]:
+        return Ticks(self, self.box, self._waker).__anext__()
 
     def batches(self, most: int = 10_000) -> AsyncIterator[list[Any]]:
         """Lists of all that is there, each of at most `most` ticks; what a list had no room for stays in the mailbox."""
         if most < 1:
             raise UsageError(f"batches of {most} ticks would never end; most must be at least 1")
-        return _Batches(self, most)
+        return Batches(self, self.box, self._waker, most)
 
     def take(self) -> list[Any]:
         """All that is there now, without waiting."""
@@ -117,58 +110,12 @@ class Subscription:
         """Ticks that gave way to newer ones of their stream."""
         return self.box.conflated
 
-    def _ended(self) -> None:
+    def ended(self) -> None:
+        """What a reader calls when its mailbox is closed and empty. Raises what ended it, or `StopAsyncIteration`."""
         self.close()  # what was cut off for being slow need not be subscribed any longer
         if self.box.error is not None:
             raise self.box.error
         raise StopAsyncIteration
-
-    async def _wait(self) -> None:
-        """Sleep until the mailbox wakes us: once for all that comes in one turn of the loop."""
-        if self._waiter is not None and not self._waiter.done():
-            raise RuntimeError(f"two tasks read subscription {self.name!r} at once; give each its own")
-        box = self.box
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
-        box.wake = partial(_wake, waiter)
-        box.asleep = True
-        try:
-            await waiter
-        finally:
-            if self._waiter is waiter:  # a cancelled reader may find that another has come since
-                self._waiter = None
-                box.asleep = False
-                box.wake = _nobody
-
-
-class _Batches:
-    """Not an async generator: those end for good when they are cancelled while they wait."""
-
-    __slots__ = ("_most", "_subscription")
-
-    def __init__(self, subscription: Subscription, most: int) -> None:
-        self._subscription = subscription
-        self._most = most
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> list[Any]:
-        subscription = self._subscription
-        box = subscription.box
-        while not len(box):
-            if box.closed:
-                subscription._ended()
-            await subscription._wait()
-        return box.drain(self._most)
-
-
-def _nobody() -> None:
-    """Nobody waits."""
-
-
-def _wake(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _release(box: Mailbox, manager: Manager) -> None:

@@ -44,7 +44,7 @@ LAYERS = {
     "registry": Layer("registry", "words spec"),
     # the hub knows no feed, engine or socket
     "hub": Layer("ledger mailbox conflate dropping pages policies asks views streams book_stream hub", "words books spec"),
-    "subscription": Layer("subscription", "words hub", "asyncio inspect weakref"),
+    "subscription": Layer("reader subscription", "words hub", "asyncio inspect weakref"),
     "text": Layer("encode output", "words books"),
     "recording": Layer("recording", "words", "threading"),
     # the seam to the world, and the only files behind it

@@ -37,28 +37,14 @@ class Open(Desk):
         self.released.append(box)
         self.hub.detach(box)
 
-    def subscribe(self, *symbols: str, policy: Policy = "drop_oldest", **bounds: int) -> "Counted":
-        sub = Counted(mailbox(policy, **bounds), self, "mine")
+    def subscribe(self, *symbols: str, policy: Policy = "drop_oldest", **bounds: int) -> Subscription:
+        sub = Subscription(mailbox(policy, **bounds), self, "mine")
         sub.add(*symbols or ("A/B",))
         return sub
 
     def trades(self, n: int, symbol: str = "A/B") -> None:
         for _ in range(n):
             self.trade(symbol)
-
-
-class Counted(Subscription):
-    """A subscription that counts how often it slept."""
-
-    __slots__ = ("slept",)
-
-    def __init__(self, box: Mailbox, manager: Any, name: str) -> None:
-        super().__init__(box, manager, name)
-        self.slept = 0
-
-    async def _wait(self) -> None:
-        self.slept += 1
-        await super()._wait()
 
 
 def ids(ticks: Sequence[Any]) -> list[int]:
@@ -87,7 +73,7 @@ async def test_one_wake_for_a_turn() -> None:
     for n in range(1, 4):
         desk.trades(1000)
         await turns()
-        assert (len(ids(taken)), sub.slept) == (1000 * n, n + 1)
+        assert (len(ids(taken)), sub._waker.slept) == (1000 * n, n + 1)
     assert sub.published == sub.delivered == len(taken)
     sub.close()
     await task
@@ -256,7 +242,7 @@ async def test_cancelled_anywhere(policy: Policy) -> None:
     await turns()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     reader.read()
-    assert (sub.queued, sub.box.asleep, sub._waiter) == (0, False, None)
+    assert (sub.queued, sub.box.asleep) == (0, False)
     assert sub.delivered > 300
     assert law(sub)
 
