@@ -79,7 +79,7 @@ LAYERS = {
     # all of it under supervision, with servers, signals and clocks of its own
     "daemon": Layer(
         "daemon daemon.", "words spec registry hub subscription io transport gates engine sinks",
-        "asyncio socket signal time threading queue traceback tomllib types stat aiohttp prometheus_client platformdirs",
+        "asyncio gc socket signal time threading queue traceback tomllib types stat aiohttp prometheus_client platformdirs",
     ),
     "cli": Layer(
         "__main__ cli cli.", "words spec text hub subscription recording registry facade probe replay sim sinks daemon",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from streamer.daemon import show
+from streamer.daemon.calm import Calm
 from streamer.daemon.checks import CHECKS, address
 from streamer.daemon.config import Config
 from streamer.daemon.health import Verdict, data_flows, judge
@@ -45,6 +46,7 @@ class Supervisor:
         self._notifier = Notifier(environ)
         self._service = Service(loaded.config, environ)
         self._counts = Supervision()
+        self._calm = Calm()
         self._watch = LoopWatch(loaded.config.watchdog.loop_s)
         self._began = time.monotonic()
         self._http = Http(self._answers())
@@ -117,6 +119,8 @@ class Supervisor:
             if now - self._judged > STATUS_S or not self._ready:
                 self._judged = now
                 self._tell(judge(self._service, now), now)
+            if self._green:
+                self._calm.look(now)
             every = self._notifier.watchdog_s
             if every is not None and now - self._pinged >= every / 3 and data_flows(self._service, now):
                 self._pinged = now
@@ -191,6 +195,7 @@ class Supervisor:
         await self._service.apply(loaded.config)
         self._config = loaded.config
         self._service.lists.refresh()
+        self._calm.again()
         self._watch.stall_s = self._config.watchdog.loop_s
         self._logs.configure(self._config.log.format, self._config.log.level)
 
