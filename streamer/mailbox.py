@@ -74,12 +74,8 @@ class Mailbox:
     def __init__(self, policy: Policy, max_items: int = 10_000, max_bytes: int = 64 << 20) -> None:
         if policy not in self.serves:
             raise UsageError(f"policy {policy!r} is none of {', '.join(self.serves)}")
-        if max_items < 1 or max_bytes < TICK_BYTES:
-            raise UsageError(f"a subscription needs room: max_items >= 1 and max_bytes >= {TICK_BYTES}")
         self.policy = policy
-        self.max_items = min(max_items, max_bytes // TICK_BYTES)
-        self.max_bytes = max_bytes
-        self._easy = max_bytes - TICK_BYTES * self.max_items  # levels of so much have room whatever else is queued
+        self.limit(max_items, max_bytes)
         self.published = self.delivered = self.dropped = self.conflated = 0
         self.closed = False
         self.error: Exception | None = None
@@ -90,6 +86,14 @@ class Mailbox:
         self._heavy = 0  # bytes of the levels in _buf
         self._controls: dict[ControlKey, Any] = {}  # in reserved slots: behind _buf here
         self._rough = False  # something lies outside _buf, so the slow road must be taken
+
+    def limit(self, max_items: int, max_bytes: int) -> None:
+        """Have this much room from now on. What is queued beyond it goes, by the policy, when the next tick comes."""
+        if max_items < 1 or max_bytes < TICK_BYTES:
+            raise UsageError(f"a subscription needs room: max_items >= 1 and max_bytes >= {TICK_BYTES}")
+        self.max_items = min(max_items, max_bytes // TICK_BYTES)
+        self.max_bytes = max_bytes
+        self._easy = max_bytes - TICK_BYTES * self.max_items  # levels of so much have room whatever else is queued
 
     @property
     def queued(self) -> int:

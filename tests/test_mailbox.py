@@ -180,3 +180,20 @@ def test_a_policy_of_another_box_is_refused() -> None:
 
 def test_a_snapshot_weighs_its_levels() -> None:
     assert weight(BookSnapshot(*HEAD, [(1.0, 1.0)] * 3, [(2.0, 1.0)] * 2)) == 5 * LEVEL_BYTES
+
+
+def test_less_room_and_more_again() -> None:
+    box = Mailbox("disconnect", max_items=10, max_bytes=1 << 20)
+    box.offer_book(delta(1), LEVEL_BYTES)
+    box.limit(10, 3 * TICK_BYTES)
+    assert box.max_items == 3
+    assert not box.full
+    box.offer_book(delta(4), 4 * LEVEL_BYTES)
+    assert isinstance(box.error, SlowConsumer), "one more tick has room, its levels have not"
+    box = Mailbox("disconnect", max_items=1)
+    box.limit(2, 1 << 20)
+    box.offer(trade(1))
+    box.offer(trade(2))
+    assert (box.error, box.queued) == (None, 2)
+    with pytest.raises(UsageError):
+        box.limit(0, 1 << 20)

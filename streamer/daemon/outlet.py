@@ -137,7 +137,7 @@ class Outlet:
     def _limit(self, lane: Lane, sub: Subscription) -> None:
         """The room that its queue has now. One that conflates holds only the newest of each stream, and would have to refuse streams."""
         if lane.policy != "conflate":
-            sub.box.max_items, sub.box.max_bytes = room(self._step, lane.max_items, lane.max_bytes)
+            sub.box.limit(*room(self._step, lane.max_items, lane.max_bytes))
 
     def _more(self, engine: Engine, lane: Lane, streams: Mapping[str, None]) -> bool:
         """Add what is new, and once more what was refused before."""
