@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, each in a process of its own; in the end one table of what issue 4 wants. `make bench` runs it.
+"""Every benchmark, one after the other, each in a process of its own; in the end one table of what was wanted. `make bench` runs it.
 
 The figures go to bench/results/NAME.json, which are committed: docs/performance.md is made from them (`python -m bench.report`). With
 `--quick` nothing is kept.
@@ -9,13 +9,25 @@ import json
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bench.peers import columns
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("pipeline", "sockets", "fanout", "book", "growth")
+NAMES = ("pipeline", "sockets", "fanout", "book", "growth", "kafka")
+NEEDS = {"kafka": ("confluent_kafka", "pip install 'market-streamer[kafka]'")}
+"""What a part cannot do without, and how to have it."""
+
+
+def there(name: str) -> bool:
+    """Can it be run here? Says why not."""
+    package, remedy = NEEDS.get(name, ("", ""))
+    if package and find_spec(package) is None:
+        print(f"{name} is left out, since {package} is not installed: {remedy}")
+        return False
+    return True
 
 
 def run(name: str, folder: Path, quick: bool) -> dict[str, Any] | None:
@@ -51,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) if options.quick else RESULTS
         folder.mkdir(exist_ok=True)
-        found = {name: run(name, folder, options.quick) for name in options.names}
+        found = {name: run(name, folder, options.quick) for name in options.names if there(name)}
     summary(found)
     if not options.quick:
         print("\nThe figures are in bench/results; `python -m bench.report` puts them into docs/performance.md.")

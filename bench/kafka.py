@@ -1,23 +1,24 @@
 """What does a tick cost on its way into Kafka? The sink against a bare `Producer.produce` of the same bytes, and against aiokafka.
 
-Three mock brokers (librdkafka's, over TCP) run in a process of their own on the other core. Counted is the CPU of this process, all its
-threads; `loop` is that of the thread of the event loop alone. The sink also makes the bytes out of ticks and waits for every single
-acknowledgement; the other two are given the bytes.
+Three mock brokers (librdkafka's, over TCP) run in a process of their own on the other core. Counted is the CPU of the producing process,
+all its threads; `loop` is that of the thread of the event loop alone. The sink also makes the bytes out of ticks and waits for every
+single acknowledgement; the other two are given the bytes. aiokafka runs in the peers' environment (`make bench-peers`).
 """
 
-import asyncio
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 import uvloop
-from confluent_kafka import Producer
+from confluent_kafka import Producer, libversion
 
+from bench.peers import Driver, aiokafka, frames
 from bench.table import Column, Run, cores, paired, pin, ratio, spread
 from streamer.sinks.kafka import KafkaSink
 from streamer.sinks.kafka_config import KafkaOptions
@@ -28,7 +29,6 @@ KEYS = 50
 BATCH = 10_000
 """Ticks of a write: what a sink is given at most."""
 NUMBERS = count()
-ALSO = all(find_spec(name) for name in ("aiokafka", "cramjam"))
 
 
 class Cost(NamedTuple):
@@ -139,26 +139,18 @@ def by_producer(options: KafkaOptions, batches: Sequence[Sequence[Made]]) -> Cos
     return _cost(enqueue / total, clock, total)
 
 
-async def by_aiokafka(options: KafkaOptions, batches: Sequence[Sequence[Made]]) -> Cost:
-    """`send` each, await all of a batch."""
-    from aiokafka import AIOKafkaProducer
+def by_aiokafka(driver: Driver, servers: str, file: Path) -> Cost:
+    """In a process of its own, out of a file of the same messages."""
+    return Cost(**driver.ask({"servers": servers, "file": str(file), "batch": BATCH}))
 
-    producer = AIOKafkaProducer(
-        bootstrap_servers=options.servers.split(","), enable_idempotence=True, acks="all", linger_ms=5, max_batch_size=1_000_000,
-        compression_type="lz4",
-    )  # fmt: skip
-    await producer.start()
-    clock = Clock()
-    enqueue = 0.0
-    for batch in batches:
-        before = time.thread_time()
-        sent = [await producer.send(m.topic, m.value, m.key, timestamp_ms=m.ms, headers=m.headers) for m in batch]
-        enqueue += time.thread_time() - before
-        await asyncio.gather(*sent)
-    total = sum(map(len, batches))
-    cost = _cost(enqueue / total, clock, total)
-    await producer.stop()
-    return cost
+
+def written(kind: str, batches: Sequence[Sequence[Made]]) -> Path:
+    """The messages as a file, which goes when we end."""
+    file = frames() / f"{kind}.messages"
+    with file.open("wb") as f:
+        for m in (m for batch in batches for m in batch):
+            f.write(orjson.dumps([m.topic, m.key.decode(), m.value.decode(), m.ms, [[k, v.decode()] for k, v in m.headers]]) + b"\n")
+    return file
 
 
 def _cost(enqueue: float, clock: Clock, total: int) -> Cost:
@@ -175,9 +167,9 @@ def main() -> None:
     assert brokers.stdout is not None
     options = KafkaOptions.of({"servers": brokers.stdout.readline().strip()})
     table = run.section(
-        "into Kafka: CPU us per tick, and ticks/s acknowledged",
+        f"into Kafka: CPU us per tick, and ticks/s acknowledged (librdkafka {libversion()[0]}, three mock brokers)",
         Column("what", "ticks by"), Column("enqueue", "enqueue", ".2f"), Column("loop", "loop until acked", ".2f"),
-        Column("process", "process until acked", ".2f", "all threads of this process, librdkafka's included"),
+        Column("process", "process until acked", ".2f", "all threads of the process, librdkafka's included"),
         Column("acked", "acked/s", ".0f"), Column("times", "x bare produce", ".2f", "of the process's CPU, round by round"),
     )  # fmt: skip
     try:
@@ -206,20 +198,22 @@ def _compare(run: Run, table: Any, options: KafkaOptions, kind: str) -> None:
         "the sink": side("the sink", lambda: uvloop.run(by_sink(options, batches))),
         "bare produce": side("bare produce", lambda: by_producer(options, same)),
     }
-    if ALSO:
-        sides["aiokafka"] = side("aiokafka", lambda: uvloop.run(by_aiokafka(options, same)))
+    other = aiokafka()
+    if other is not None:
+        file = written(kind, same)
+        sides["aiokafka"] = side("aiokafka", lambda: by_aiokafka(other, options.servers, file))
     measured = paired(run.rounds, sides)
     for name, costs in found.items():
         counted = costs[1:]  # the first round does not count
         figures: dict[str, Any] = {f: spread(getattr(c, f) for c in counted) for f in Cost._fields}
-        table.row(what=f"{kind} {name}", times=ratio(measured[name], measured["bare produce"]), **figures)
+        table.row(what=f"{kind}s, {name}", times=ratio(measured[name], measured["bare produce"]), **figures)
     run.bar(
         f"{kind}: CPU of the sink against a bare produce of the same bytes",
         ratio(measured["the sink"], measured["bare produce"]).median,
         2.0,
     )
-    if not ALSO:
-        print("  not compared with aiokafka: pip install aiokafka cramjam")
+    if other is None:
+        print("  not compared with aiokafka: run `make bench-peers` first")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.all import NAMES, RESULTS
-from bench.table import cell
+from bench.table import PACKAGES, cell
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN = "<!-- figures: made by `python -m bench.report` from bench/results; do not edit -->\n"
@@ -54,7 +54,7 @@ def _section(section: dict[str, Any]) -> Iterator[str]:
 
 def _machine(result: dict[str, Any]) -> str:
     on = result["on"]
-    packages = ", ".join(f"{name} {on[name]}" for name in ("uvloop", "msgspec", "orjson", "picows", "websockets", "aiohttp") if name in on)
+    packages = ", ".join(f"{name} {on[name]}" for name in PACKAGES if name in on)
     machine = f"{on['cores']} cores of {on['cpu']}, {on['system']}, Python {on['python']}, {packages}"
     took = f"{result['rounds']} rounds, {on['seconds']} s, load {on['load']:.1f} before and {on['load_after']:.1f} after"
     return f"- {result['bench']}: {on['date']} UTC, commit {on['commit']}, {took}; {machine}"

@@ -1,5 +1,7 @@
 """docs/kafka.md can be copied: every command in it is run, on the real Kafka of CI or else on librdkafka's mock cluster."""
 
+import ast
+import inspect
 import os
 import re
 import shlex
@@ -16,9 +18,11 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from streamer.codecs import VERSION
-from streamer.kafka import consume
+from streamer.daemon.checks import CHECKS
+from streamer.daemon.read import load
+from streamer.kafka import KafkaStreamer, consume
 from streamer.sinks.kafka_client import reason_of
-from streamer.sinks.kafka_config import KEPT, KafkaOptions
+from streamer.sinks.kafka_config import KEPT, KafkaOptions, Link
 from tests.kafka_mock import MockKafka
 from tests.kafka_real import SERVERS
 from tests.simulation import COMMAND, ROOT, wait_for
@@ -47,7 +51,10 @@ def test_what_is_shown_is_all_that_is_shown() -> None:
     """The commands below are those of the page: one that is added there must be run here."""
     commands = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
     broker = "packaging/kafka/start-kafka.sh"
-    assert [c.split()[0] for c in commands] == [broker, *["streamer"] * 3, *["kcat"] * 3, "python", broker]
+    assert [c.split()[0] for c in commands] == [broker, *["streamer"] * 3, *["kcat"] * 3, "python", *[broker] * 3]
+    verbs = [c.split()[1] for c in commands if c.startswith(broker)]
+    assert verbs == ["start", "kill", "start", "stop"]  # tests/kafka_real.py has these run by other tests
+    assert set(verbs) <= set(re.findall(r"^    (\w+)\) ", (ROOT / broker).read_text(), re.MULTILINE))
 
 
 @pytest.mark.timeout(90)
@@ -65,7 +72,7 @@ def test_the_commands_to_copy_work(servers: str, tmp_path: Path) -> None:
     (tmp_path / "streamer.toml").write_text(f'{config}\n[http]\nlisten = "127.0.0.1:{ports["9464"]}"\n[instruments]\ncache = ""\n')
     strategy = here(python).replace("latest_books=", f'topic="{prefix}.{{kind}}", latest_books=')
     (tmp_path / "strategy.py").write_text(strategy)
-    (_, sim), (check, run, *kcats), (read, _) = sh
+    _, [sim], [check, run], kcats, [read], *_ = sh
     running: list[subprocess.Popen[bytes]] = []
     try:
         running.append(begin(sim, tmp_path))
@@ -123,9 +130,28 @@ def answers(port: str) -> bool:
         return s.connect_ex(("127.0.0.1", int(port))) == 0
 
 
-def test_parameters_reasons_and_settings_are_those_of_the_code() -> None:
-    import inspect
+def test_the_way_back_is_documented() -> None:
+    """Every method and option is in docs/api.md, and what is called in the documents is there."""
+    api = (ROOT / "docs" / "api.md").read_text()
+    section = api.partition("## `streamer.kafka.consume(...)`")[2].partition("\n## ")[0]
+    known = set(re.findall(r"`(?:s\.|await s\.)?(\w+)", section))
+    options = {*inspect.signature(consume).parameters, *(f.name for f in msgspec.structs.fields(Link))} - {"link"}
+    methods = {name for name in vars(KafkaStreamer) if not name.startswith("_")}
+    assert (options | methods) - known == set()
+    for page in (api, PAGE, (ROOT / "README.md").read_text()):
+        calls = [c for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for c in ast.walk(ast.parse(block))]
+        used = {k.arg for c in calls if isinstance(c, ast.Call) and ast.unparse(c.func) == "consume" for k in c.keywords}
+        assert used
+        assert used <= options
 
+
+def test_the_configuration_in_the_readme_is_right(tmp_path: Path) -> None:
+    [block] = re.findall(r"^```toml\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "streamer.toml").write_text(block)
+    assert set(load(tmp_path / "streamer.toml", {}, CHECKS).config.sinks) == {"kafka"}
+
+
+def test_parameters_reasons_and_settings_are_those_of_the_code() -> None:
     rows = set(re.findall(r"^\| `(\w+)`", PAGE, re.MULTILINE))
     assert set(inspect.signature(consume).parameters) - {"servers", "link"} <= rows
     assert set(re.findall(r"\(`(unauthorized|no_topic|too_large)`[,)]", PAGE)) == {"unauthorized", "no_topic", "too_large"}

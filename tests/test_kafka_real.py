@@ -2,26 +2,12 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from streamer.codecs.registry import Registry
 from streamer.errors import IoFailure, UsageError
@@ -35,7 +21,7 @@ from streamer.sinks.spool import Spool
 from streamer.subscription import Subscription
 from streamer.types import BookDelta, BookSnapshot, Instrument, Status, Trade
 from tests.kafka_reading import T0, first_times, ids, read, trades
-from tests.kafka_real import PASSWORD, REGISTRY, SERVERS, USER, OwnBroker, kcat, needs_kafka, needs_kcat, needs_registry, sasl_servers
+from tests.kafka_real import REGISTRY, SERVERS, OwnBroker, admin, kcat, needs_kafka, needs_kcat, needs_registry, opened
 from tests.test_sink_kafka_faults import KEYS, Nobody
 
 pytestmark = [needs_kafka, pytest.mark.timeout(120)]
@@ -46,21 +32,6 @@ BTC = ("binance", "BTC/USDT", None)
 def name() -> str:
     """Topics of this test only."""
     return f"t{uuid4().hex[:10]}"
-
-
-@asynccontextmanager
-async def opened(name: str, **options: Any) -> AsyncIterator[KafkaSink]:
-    given = {"servers": SERVERS, "topic": f"{name}.{{kind}}", "create_topics": True, "partitions": 3, "replication": 1, **options}
-    sink = KafkaSink(KafkaOptions.of(given))
-    await sink.open()
-    try:
-        yield sink
-    finally:
-        await sink.close(5)
-
-
-def admin() -> AdminClient:
-    return AdminClient({"bootstrap.servers": SERVERS})
 
 
 def config_of(topic: str) -> dict[str, str]:
@@ -101,7 +72,7 @@ async def test_a_topic_that_is_not_there_is_not_made_unasked(name: str) -> None:
 
 async def test_the_broker_is_killed_and_restarted_under_load(name: str, tmp_path: Path) -> None:
     """Nothing that was accepted is lost, and each key stays in order; so also when it is stopped in order."""
-    broker = OwnBroker()
+    broker = OwnBroker("sink")
     await asyncio.to_thread(broker, "start")
     try:
         await _restarted(broker, name, tmp_path)
@@ -161,57 +132,6 @@ async def test_a_topic_with_a_lower_limit_than_ours(name: str, caplog: pytest.Lo
         assert [(r.index, r.reason, r.detail[-5:]) for r in refused] == [(0, "too_large", "18000")]
     states = [r.tick.state for r in first_times(read(SERVERS, f"{name}.book"))]
     assert states == ["live", "live", "stale", "down"]
-
-
-async def test_passwords(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    sasl = {"servers": sasl_servers(), "security": "sasl_plaintext", "sasl_mechanism": "PLAIN", "sasl_user": USER}
-    with caplog.at_level(logging.DEBUG):
-        async with opened(name, **sasl, sasl_password=PASSWORD, properties={"debug": "security,broker"}) as sink:
-            assert await sink.write(trades(10)) == []
-        wrong = KafkaSink(KafkaOptions.of({**sasl, "sasl_password": "S3CR3T-CANARY", "timeout_s": 3.0}))
-        with pytest.raises(SinkDown, match=r"(?i)authentication failed") as e:
-            await wrong.open()
-        await wrong.close(5)
-    assert e.value.reason == "unauthorized"
-    assert PASSWORD not in caplog.text
-    assert "S3CR3T-CANARY" not in caplog.text + str(e.value)
-    async with consume(**sasl, sasl_password=PASSWORD, topic=f"{name}.{{kind}}", start="earliest") as s:  # type: ignore[arg-type]
-        assert [t.id for t in [await anext(sub) for sub in [s.subscribe("binance:BTC/USDT")] for _ in range(3)][1:]] == ["0", "1"]
-
-
-async def test_rights_are_taken_away_and_given_back(name: str) -> None:
-    acl = AclBinding(
-        ResourceType.TOPIC, f"{name}.trade", ResourcePatternType.LITERAL, f"User:{USER}", "*", AclOperation.WRITE, AclPermissionType.DENY
-    )
-    sasl = {
-        "servers": sasl_servers(),
-        "security": "sasl_plaintext",
-        "sasl_mechanism": "PLAIN",
-        "sasl_user": USER,
-        "sasl_password": PASSWORD,
-    }
-    async with opened(name, **sasl) as sink:
-        assert await sink.write(trades(10)) == []
-        client = admin()
-        for future in client.create_acls([acl]).values():
-            future.result(10)
-        with pytest.raises(SinkDown, match="Topic authorization failed") as e:
-            await sink.write(trades(20, start=10))
-        assert e.value.reason == "unauthorized"
-        only = AclBindingFilter(
-            ResourceType.TOPIC, f"{name}.trade", ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY
-        )
-        for deleted in client.delete_acls([only]).values():
-            deleted.result(10)
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    await sink.open()
-                    await sink.write(trades(20, start=10))
-                    break
-                except SinkDown:
-                    await asyncio.sleep(0.2)
-    assert ids(first_times(read(SERVERS, f"{name}.trade")), "binance:BTC/USDT") == list(range(20))
 
 
 async def test_a_reader_begins_with_a_true_book(name: str) -> None:

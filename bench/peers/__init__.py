@@ -7,6 +7,7 @@ import atexit
 import json
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,21 +26,20 @@ class Driver:
         self._command = command
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, exchange: str, mode: str) -> dict[str, Any]:
-        """One round. `skip` in the answer: why there is none."""
+    def ask(self, what: Mapping[str, Any]) -> dict[str, Any]:
+        """One round."""
         if self._process is None:
             command = [*self._command, str(frames())]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
             atexit.register(self.close)
-        exported(exchange)
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(json.dumps({"exchange": exchange, "mode": mode}) + "\n")
+        stdin.write(json.dumps(what) + "\n")
         stdin.flush()
         line = stdout.readline()
         if not line:
-            raise SystemExit(f"{' '.join(self._command)} died on {exchange} ({mode}); what it said is above")
+            raise SystemExit(f"{' '.join(self._command)} died on {what}; what it said is above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -76,7 +76,8 @@ class Column(NamedTuple):
 
     def round(self, exchange: str) -> dict[str, Any]:
         """One round over a recording: `cpu_ns`, `messages`, `events`, `books`, `errors`, `base_ns`; or `skip`."""
-        return self.driver.ask(exchange, self.mode)
+        exported(exchange)
+        return self.driver.ask({"exchange": exchange, "mode": self.mode})
 
 
 CRYPTOFEED = (
@@ -116,3 +117,9 @@ def columns() -> list[Column]:
             Column("tardis_iterator", "tardis, iterator", "through its own async generator, as its streams come", tardis, "iterator"),
         ]
     return found
+
+
+def aiokafka() -> Driver | None:
+    """The other producer, if it is installed."""
+    there = next(HERE.glob(".venv/lib/python*/site-packages/aiokafka"), None)
+    return Driver(str(PYTHON), str(HERE / "aiokafka_producer.py")) if there else None

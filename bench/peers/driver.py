@@ -81,20 +81,27 @@ def baseline(recording: Recording) -> int:
 
 
 def serve(play: Callable[[Recording, str], Awaitable[Round]]) -> None:
-    """Answer until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a peer prints must not mix with the answers
+    """Play recordings as asked, until stdin ends."""
     folder, known = Path(sys.argv[1]), dict[str, Recording]()
-    for line in sys.stdin:
-        asked = json.loads(line)
+
+    def one(asked: dict[str, Any]) -> dict[str, Any]:
         recording = known.get(asked["exchange"]) or known.setdefault(asked["exchange"], load(folder, asked["exchange"]))
         try:
             done = uvloop.run(play(recording, asked["mode"]))
         except Skip as e:
-            answers.write(json.dumps({"skip": str(e)}) + "\n")
-            continue
+            return {"skip": str(e)}
         found = {"cpu_ns": done.cpu_ns, "messages": len(recording.steps), "events": done.events, "books": done.books}
-        answers.write(json.dumps(found | {"errors": done.errors, "base_ns": baseline(recording)}) + "\n")
+        return found | {"errors": done.errors, "base_ns": baseline(recording)}
+
+    answer(one)
+
+
+def answer(one: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """A JSON line for each that comes, until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a peer prints must not mix with the answers
+    for line in sys.stdin:
+        answers.write(json.dumps(one(json.loads(line))) + "\n")
 
 
 def quiet() -> None:
@@ -104,4 +111,4 @@ def quiet() -> None:
     logging.disable(logging.CRITICAL)
 
 
-__all__ = ["Counter", "Recording", "Round", "Skip", "Step", "asyncio", "quiet", "serve"]
+__all__ = ["Counter", "Recording", "Round", "Skip", "Step", "answer", "asyncio", "quiet", "serve", "uvloop"]

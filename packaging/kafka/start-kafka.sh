@@ -7,15 +7,20 @@
 #     wipe    stops it and deletes what was written
 #     env     prints STREAMER_KAFKA=HOST:PORT for the tests
 #
-# KAFKA_VERSION (4.1.1; 3.9.1 works too), KAFKA_PORT (19092; the next two are taken too: controller, SASL), KAFKA_DIR (.kafka here),
-# KAFKA_HEAP (512m). The SASL listener (PLAIN, user "streamer", password "streamer-secret") is there for the tests.
+# KAFKA_VERSION (4.1.1; 3.9.1 works too), KAFKA_PORT (19092), KAFKA_DIR (.kafka here), KAFKA_HEAP (512m). The next four ports are taken, too:
+#   +1 the controller
+#   +2 SASL without TLS: PLAIN
+#   +3 TLS that asks for a certificate: KAFKA_DIR/tls/client.p12
+#   +4 SASL over TLS: SCRAM-SHA-512
+# All on 127.0.0.1, for tests and trials: user "streamer", password "streamer-secret", also that of the .p12; the authority to trust is
+# KAFKA_DIR/tls/ca.pem.
 # Exit codes: 0 done, 1 it did not start or is not running, 3 Java or Maven is missing, or the jars cannot be had.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=${KAFKA_VERSION:-4.1.1} port=${KAFKA_PORT:-19092} dir=${KAFKA_DIR:-$here/../../.kafka}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
-libs=$dir/libs-$version data=$dir/data-$port pid=$dir/kafka-$port.pid log=$dir/kafka-$port.log conf=$dir/server-$port.properties
+libs=$dir/libs-$version tls=$dir/tls data=$dir/data-$port pid=$dir/kafka-$port.pid log=$dir/kafka-$port.log conf=$dir/server-$port.properties
 
 running() { [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2>/dev/null; }
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
@@ -40,17 +45,39 @@ fetch() {
     touch "$libs/complete"
 }
 
+certify() { # the broker and a client, each by itself; made once
+    [ -d "$tls" ] && return
+    new=$(mktemp -d "$dir/tls.XXXXXX")
+    for who in broker client; do
+        key=(-alias "$who" -keystore "$new/$who.p12" -storetype PKCS12 -storepass streamer-secret)
+        keytool -genkeypair "${key[@]}" -keyalg EC -groupname secp256r1 -dname "CN=$who" -ext SAN=ip:127.0.0.1 -validity 3650
+        keytool -exportcert "${key[@]}" -rfc -file "$new/$who.pem"
+    done >"$log" 2>&1 || { tail -20 "$log" >&2; exit 1; }
+    mv "$new/broker.pem" "$new/ca.pem"
+    mv -T "$new" "$tls" 2>/dev/null || rm -rf "$new" # another start was faster
+}
+
 configure() {
+    clients=PLAINTEXT://127.0.0.1:$port,SASL_PLAINTEXT://127.0.0.1:$((port + 2))
+    clients=$clients,SSL://127.0.0.1:$((port + 3)),SASL_SSL://127.0.0.1:$((port + 4))
     cat >"$conf" <<P
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$((port + 1))
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1)),SASL_PLAINTEXT://127.0.0.1:$((port + 2))
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_PLAINTEXT://127.0.0.1:$((port + 2))
+listeners=CONTROLLER://127.0.0.1:$((port + 1)),$clients
+advertised.listeners=$clients
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
+listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.ssl.ssl.client.auth=required
+ssl.keystore.type=PKCS12
+ssl.keystore.location=$tls/broker.p12
+ssl.keystore.password=streamer-secret
+ssl.truststore.type=PEM
+ssl.truststore.location=$tls/client.pem
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_streamer="streamer-secret";
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
@@ -75,11 +102,13 @@ start() {
     running && listens && { echo "Kafka runs on 127.0.0.1:$port"; return; }
     command -v java >/dev/null || lacking "Java is missing; on Debian and Ubuntu: apt install openjdk-17-jre-headless"
     fetch
+    certify
     configure
     java=(java -XX:TieredStopAtLevel=1 "-Xmx${KAFKA_HEAP:-512m}" -Djava.awt.headless=true "-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$libs/*")
     if [ ! -f "$data/meta.properties" ]; then
         id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')
-        "${java[@]}" kafka.tools.StorageTool format -t "$id" -c "$conf" >"$log" 2>&1 || { tail -20 "$log" >&2; exit 1; }
+        "${java[@]}" kafka.tools.StorageTool format -t "$id" -c "$conf" \
+            --add-scram 'SCRAM-SHA-512=[name=streamer,password=streamer-secret]' >"$log" 2>&1 || { tail -20 "$log" >&2; exit 1; }
     fi
     setsid "${java[@]}" kafka.Kafka "$conf" >>"$log" 2>&1 </dev/null &
     echo $! >"$pid"
@@ -97,7 +126,7 @@ case ${1:-start} in
     start) start ;;
     stop) end TERM ;;
     kill) end KILL ;;
-    wipe) end TERM && rm -rf "$data" ;;
+    wipe) end TERM && rm -rf "$data" "$conf" "$log" ;;
     status) if running && listens; then echo "running on 127.0.0.1:$port"; else echo "not running"; exit 1; fi ;;
     env) echo "STREAMER_KAFKA=127.0.0.1:$port" ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 base=$((20000 + $$ % 500 * 20)) # below the ports that the system gives away; tests take some of the twenty, too
-while listens "$base" || listens $((base + 10)) || listens $((base + 15)); do base=$((base + 20)); done
+while listens "$base" || listens $((base + 5)) || listens $((base + 10)) || listens $((base + 15)); do base=$((base + 20)); done
 export KAFKA_PORT=$base REGISTRY_PORT=$((base + 15))
 trap '"$here/start-registry.sh" stop; "$here/start-kafka.sh" wipe' EXIT
 
