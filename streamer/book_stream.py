@@ -196,7 +196,7 @@ class BookStream(Stream):
 
     def lost(self, reason: str, ts: int, state: str = "stale") -> None:
         """No connection brings it any more: `BookStale` says it all, or `Status` when the book was not live yet."""
-        self.fell(reason if reason == "unsubscribed" else "disconnect", ts)
+        self.fell(reason if reason in ("unsubscribed", "shutdown") else "disconnect", ts)
         self.status(state, reason, ts)
 
     def status(self, state: str, reason: str | None, ts: int) -> None:

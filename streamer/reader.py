@@ -4,17 +4,15 @@ Apart from `streamer.subscription`, so that it can be compiled: a tick then cost
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from streamer.mailbox import Mailbox
 
-
-class Ends(Protocol):
-    """The subscription whose mailbox is read."""
-
-    def ended(self) -> None:
-        """The mailbox is closed and empty. Raises what ended it, or `StopAsyncIteration`."""
+End = Callable[[], None]
+"""Called when the mailbox is closed and empty: raises what ended it, or `StopAsyncIteration`. A method of the subscription, which would end
+if nobody held it."""
 
 
 class Waker:
@@ -48,12 +46,12 @@ class Waker:
 
 
 class Ticks:
-    """An async iterator of ticks. It holds its subscription, which would end if nobody did."""
+    """An async iterator of ticks."""
 
-    __slots__ = ("_box", "_subscription", "_waker")
+    __slots__ = ("_box", "_end", "_waker")
 
-    def __init__(self, subscription: Ends, box: Mailbox, waker: Waker) -> None:
-        self._subscription = subscription
+    def __init__(self, end: End, box: Mailbox, waker: Waker) -> None:
+        self._end = end
         self._box = box
         self._waker = waker
 
@@ -67,7 +65,7 @@ class Ticks:
                 return box.pop()
             except IndexError:
                 if box.closed:
-                    self._subscription.ended()
+                    self._end()
             await self._waker.wait()
 
 
@@ -75,10 +73,10 @@ class Batches:
     """An async iterator of lists, each of at most `most` ticks. Not an async generator: those end for good when they are cancelled while
     they wait."""
 
-    __slots__ = ("_box", "_most", "_subscription", "_waker")
+    __slots__ = ("_box", "_end", "_most", "_waker")
 
-    def __init__(self, subscription: Ends, box: Mailbox, waker: Waker, most: int) -> None:
-        self._subscription = subscription
+    def __init__(self, end: End, box: Mailbox, waker: Waker, most: int) -> None:
+        self._end = end
         self._box = box
         self._waker = waker
         self._most = most
@@ -90,7 +88,7 @@ class Batches:
         box = self._box
         while not len(box):
             if box.closed:
-                self._subscription.ended()
+                self._end()
             await self._waker.wait()
         return box.drain(self._most)
 

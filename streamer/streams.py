@@ -20,7 +20,7 @@ from streamer.views import Scale, scale_tick
 RECENT_IDS: Final = 2_000
 """Trade ids remembered to tell repeated trades after a reconnect."""
 OVERLAP_NS: Final = 60_000_000_000
-CAUSES: Final = {"gap": "sequence"} | {same: same for same in ("checksum", "crossed", "stall", "bad_frame")}
+CAUSES: Final = {"gap": "sequence"} | {same: same for same in ("checksum", "crossed", "stall", "bad_frame", "shutdown")}
 """What a `Gap` names as its cause, by the reason for which a stream was lost; all others are disconnects."""
 
 

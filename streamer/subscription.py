@@ -51,16 +51,16 @@ class Subscription:
         self._finalizer.atexit = False
 
     def __aiter__(self) -> Ticks:
-        return Ticks(self, self.box, self._waker)
+        return Ticks(self._ended, self.box, self._waker)
 
     def __anext__(self) -> Awaitable[Any]:
-        return Ticks(self, self.box, self._waker).__anext__()
+        return Ticks(self._ended, self.box, self._waker).__anext__()
 
     def batches(self, most: int = 10_000) -> AsyncIterator[list[Any]]:
         """Lists of all that is there, each of at most `most` ticks; what a list had no room for stays in the mailbox."""
         if most < 1:
             raise UsageError(f"batches of {most} ticks would never end; most must be at least 1")
-        return Batches(self, self.box, self._waker, most)
+        return Batches(self._ended, self.box, self._waker, most)
 
     def take(self) -> list[Any]:
         """All that is there now, without waiting."""
@@ -110,8 +110,7 @@ class Subscription:
         """Ticks that gave way to newer ones of their stream."""
         return self.box.conflated
 
-    def ended(self) -> None:
-        """What a reader calls when its mailbox is closed and empty. Raises what ended it, or `StopAsyncIteration`."""
+    def _ended(self) -> None:
         self.close()  # what was cut off for being slow need not be subscribed any longer
         if self.box.error is not None:
             raise self.box.error

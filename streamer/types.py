@@ -163,9 +163,9 @@ class Greeks(Tick[N], frozen=True, gc=False, tag="greeks"):
 class Gap(Tick[N], frozen=True, gc=False, tag="gap"):
     """Something is known to be missing from `channel` between `ts_from` and `ts_to` (ns).
 
-    `cause`: disconnect, sequence, checksum, crossed, stall, overflow, bad_frame, poll, disk, refused, process_restart. `count`: ticks lost,
-    if known. `recovered`: how it was made good (`snapshot`) or None. `proof`: what showed it (`sequence`, `checksum`, `ids`, `count`,
-    `none`).
+    `cause`: disconnect, sequence, checksum, crossed, stall, overflow, bad_frame, poll, disk, refused, process_restart, shutdown. `count`:
+    ticks lost, if known. `recovered`: how it was made good (`snapshot`) or None. `proof`: what showed it (`sequence`, `checksum`, `ids`,
+    `count`, `none`).
     """
 
     channel: str

@@ -243,6 +243,11 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
+def before_the_end(ticks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without what is told of a stop."""
+    return [t for t in ticks if "shutdown" not in (t.get("cause"), t.get("reason"))]
+
+
 def config(sim: Sim, folder: Path, *match: str, kinds: str = '["trade", "book"]', more: str = "") -> str:
     """One group of streams to files."""
     names = ", ".join(f'"{m}"' for m in match)

@@ -76,10 +76,12 @@ def assert_whole(sim: SimInside, servers: str) -> int:
 
 
 def _data(values: Sequence[dict[str, Any]], *types: str) -> list[dict[str, Any]]:
-    """Those of these types; beside them there is only what says that all is well."""
-    others = [v for v in values if v["type"] not in types]
-    assert [v for v in others if v["type"] != "status" or v["state"] != "live"] == []
-    return [v for v in values if v["type"] in types]
+    """Those of these types; beside them there is only what says that all is well, and in the end that the daemon was stopped."""
+    data = [n for n, v in enumerate(values) if v["type"] in types]
+    around, goodbye = values[: data[-1]], [(v["type"], v.get("reason", v.get("cause"))) for v in values[data[-1] + 1 :]]
+    assert [v for v in around if v["type"] not in types and (v["type"] != "status" or v["state"] != "live")] == []
+    assert goodbye in ([], [("gap" if "trade" in types else "book_stale", "shutdown"), ("status", "shutdown")])
+    return [values[n] for n in data]
 
 
 class Book:

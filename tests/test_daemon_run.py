@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import Daemon, SimInside, config, lines, running
+from tests.daemons import Daemon, SimInside, before_the_end, config, lines, running
 from tests.simulation import COMMAND, ROOT, run, wait_for
 
 
@@ -116,7 +116,7 @@ def test_a_symbol_comes_and_goes_and_nobody_else_notices(own: SimInside, tmp_pat
         assert daemon.metric("streamer_config_reloads_total", result="ok") == 2
         assert daemon.metric("streamer_sink_accepted_total") > counted, "the sink went on counting: it was not made anew"
         assert daemon.end() == 0
-    ticks = lines(tmp_path)
+    ticks = before_the_end(lines(tmp_path))
     kraken = [t for t in ticks if t["exchange"] == "kraken"]
     assert sorted((t["channel"], t["state"]) for t in kraken if t["type"] == "status") == [("book", "live"), ("trade", "live")]
     assert not [t for t in kraken if t["type"] in ("gap", "book_stale")]

@@ -109,10 +109,18 @@ class Service:
         until = loop.time() + deadline_s
         if not self.stopping:
             self.stopping = True
+            self._say_goodbye()
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(CLOSE_S, deadline_s / 2)):
                     await self.engine.close()
         return await self.outlets.drain(max(0.0, until - loop.time()))
+
+    def _say_goodbye(self) -> None:
+        """Whoever reads what a sink wrote cannot see that we are gone: from here on no stream is whole, and no book to be trusted."""
+        ts = self.now_ns()
+        for stream in list(self.engine.hub.streams.values()):
+            if stream.wanted:
+                stream.lost("shutdown", ts, "down")
 
     def _regroup(self, new: list[Group]) -> None:
         self.lists.need({e for g in new for e in g.exchanges(self.known)})
