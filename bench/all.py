@@ -5,7 +5,9 @@ The figures go to bench/results/NAME.json, which are committed: docs/performance
 """
 
 import argparse
+import filecmp
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,12 +15,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bench import recordings
 from bench.peers import columns
 
-RESULTS = Path(__file__).parent / "results"
-NAMES = ("pipeline", "sockets", "fanout", "book", "growth", "kafka")
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench" / "results"
+NAMES = ("pipeline", "pipeline-compiled", "sockets", "sockets-compiled", "fanout", "book", "growth", "kafka")
 NEEDS = {"kafka": ("confluent_kafka", "pip install 'market-streamer[kafka]'")}
 """What a part cannot do without, and how to have it."""
+TWIN = ROOT / "build" / "compiled"
+"""Where `make compiled` puts the copy of the tree whose core is compiled."""
+
+
+AS_HERE = {"STREAMER_RECORDINGS": str(recordings.ROOT)}
 
 
 def there(name: str) -> bool:
@@ -27,16 +36,27 @@ def there(name: str) -> bool:
     if package and find_spec(package) is None:
         print(f"{name} is left out, since {package} is not installed: {remedy}")
         return False
+    if name.endswith("-compiled") and not current(TWIN):
+        print(f"{name} is left out, since {TWIN} is not there, or not of these sources: make compiled")
+        return False
     return True
+
+
+def current(twin: Path) -> bool:
+    """Is the compiled copy of the sources that are here?"""
+    files = [p.relative_to(ROOT) for package in ("streamer", "bench") for p in (ROOT / package).glob("*.py")]
+    return all((twin / file).exists() and filecmp.cmp(ROOT / file, twin / file, shallow=False) for file in files)
 
 
 def run(name: str, folder: Path, quick: bool) -> dict[str, Any] | None:
     """One benchmark's figures, None when it failed."""
     file = folder / f"{name}.json"
     more = ["--quick"] if quick else []
-    if name == "pipeline" and columns():
+    bench, _, twin = name.partition("-")
+    if bench == "pipeline" and columns():
         more.append("--peers")
-    done = subprocess.run([sys.executable, "-m", f"bench.{name}", "--json", str(file), *more], check=False)  # noqa: S603
+    where: dict[str, Any] = {"cwd": TWIN, "env": os.environ | AS_HERE | {"PYTHONPATH": str(TWIN)}} if twin else {}
+    done = subprocess.run([sys.executable, "-m", f"bench.{bench}", "--json", str(file), *more], check=False, **where)  # noqa: S603
     found: dict[str, Any] | None = json.loads(file.read_text()) if done.returncode == 0 else None
     return found
 

@@ -15,8 +15,7 @@ import uvloop
 from bench.peers import Column as Peer
 from bench.peers import columns
 from bench.recordings import FILES, Recording, load
-from bench.table import Column, Run, paired, ratio, spread
-from streamer import book
+from bench.table import COMPILED, Column, Run, paired, ratio, spread
 from streamer.hub import Carrier, Hub
 from streamer.mailbox import Mailbox
 from streamer.policies import mailbox
@@ -29,7 +28,6 @@ BURST = 16
 """Frames handed over in one turn of the loop, as a socket that was read brings them."""
 LEAST = 4000
 """Messages of a round."""
-COMPILED = not str(book.__file__).endswith(".py")
 
 
 class _Nobody:
@@ -199,7 +197,7 @@ def main() -> None:
     if run.options.peers and not peers:
         print("no peer is installed: run `make bench-peers`")
     table = run.section(
-        f"pipeline, {'compiled' if COMPILED else 'interpreted'}", Column("exchange", "recording"), Column("messages", "messages"),
+        "pipeline", Column("exchange", "recording"), Column("messages", "messages"),
         Column("ticks", "ticks"), Column("us", "CPU us", ".2f"), Column("orjson_us", "orjson us", ".2f"),
         Column("ratio", "x orjson.loads", ".2f"),
         *(Column(f"{p.key} to ours", f"{p.title} / ours", ".1f", p.does) for p in peers),

@@ -18,9 +18,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from streamer import book
+
 ROUNDS = 7
 """The least number of rounds that a figure is taken from. `--quick` takes fewer, and its figures are good for nothing but trying."""
 QUICK_ROUNDS = 2
+COMPILED = not str(book.__file__).endswith(".py")
+"""Is this the copy of the tree whose core is compiled (`make compiled`)?"""
+TWIN = ", compiled" if COMPILED else ""
 PACKAGES = ("uvloop", "msgspec", "orjson", "picows", "websockets", "aiohttp", "confluent-kafka")
 
 
@@ -132,7 +137,7 @@ class Run:
         if arguments is not None:
             arguments(parser)
         self.options = parser.parse_args()
-        self.name = name
+        self.name = name + TWIN.replace(", ", "-")
         self.quick: bool = self.options.quick
         self.rounds: int = self.options.rounds or (QUICK_ROUNDS if self.quick else ROUNDS)
         self.sections: list[Section] = []
@@ -142,13 +147,13 @@ class Run:
 
     def section(self, title: str, *columns: Column) -> Section:
         """A new table."""
-        made = Section(title, columns)
+        made = Section(title + TWIN, columns)
         self.sections.append(made)
         return made
 
     def bar(self, what: str, value: float, limit: float, sense: str = "most") -> None:
         """Compare with what was wanted."""
-        self.bars.append(Bar(what, value, limit, sense))
+        self.bars.append(Bar(what + TWIN, value, limit, sense))
 
     def end(self) -> None:
         """Print the notes and bars, and write the JSON."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Ctx, Out, Reject, Restart, Unknown, on, whole
 from streamer.types import BookDelta, BookSnapshot, Candle, Instrument, Level, N, Quote, Ticker, Trade
-from streamer.wire import MS, Row, T, listed, ms, numbers, sides, step
+from streamer.wire import MS, Int, Ms, Row, T, listed, ms, numbers, sides, step
 
 BEST: Final = "b", "B", "a", "A"
 
@@ -28,17 +28,17 @@ class TradeData(Struct, Generic[N], gc=False):
     s: str
     p: N
     q: N
-    T: int
+    T: Ms
     m: bool
-    t: int | None = None
-    a: int | None = None
+    t: Int | None = None
+    a: Int | None = None
 
 
 class DepthData(Struct, Generic[N], gc=False):
     s: str
-    E: int
-    U: int
-    u: int
+    E: Ms
+    U: Int
+    u: Int
     b: Sequence[Level[N]]
     a: Sequence[Level[N]]
 
@@ -52,7 +52,7 @@ class QuoteData(Struct, Generic[N], gc=False):
 
 
 class DepthRest(Struct, Generic[N], rename="camel"):
-    last_update_id: int
+    last_update_id: Int
     bids: Sequence[Level[N]]
     asks: Sequence[Level[N]]
 

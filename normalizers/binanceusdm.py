@@ -8,7 +8,7 @@ from msgspec import Struct
 from normalizers.binance import DepthData, DepthRest, Msg, QuoteData, TradeMsg, at, candle, other, trade
 from streamer.decode import after, keyed
 from streamer.spec import Answer, Ctx, Out, on
-from streamer.wire import MS, Row, listed, ms, numbers, step
+from streamer.wire import MS, Int, Ms, Row, listed, ms, numbers, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Funding, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Quote, Side, Ticker,
@@ -20,21 +20,21 @@ SIDES: Final[dict[str, Side]] = {"BUY": "buy", "SELL": "sell"}
 class Depth(DepthData[N], gc=False):
     """`pu` is the `u` of the event before it; `T` the matching engine's time."""
 
-    pu: int
-    T: int
+    pu: Int
+    T: Ms
 
 
 class Best(QuoteData[N], gc=False):
-    T: int
+    T: Ms
 
 
 class Snapshot(DepthRest[N]):
-    T: int
+    T: Ms
 
 
 class Interest(Struct, Generic[N], rename="camel"):
     open_interest: N
-    time: int
+    time: Ms
 
 
 DepthMsg: TypeAlias = Msg[Depth[N]]

@@ -9,7 +9,7 @@ from streamer.decode import after, keyed
 from streamer.socketio import Event, control
 from streamer.spec import Ctx, Out, on
 from streamer.types import BookDelta, BookSnapshot, Instrument, Level, N, Side, Ticker, Trade
-from streamer.wire import Row, T, digits, listed, ms, numbers
+from streamer.wire import Int, Ms, Row, T, digits, listed, ms, numbers
 
 
 class Data(Struct, Generic[T]):
@@ -22,18 +22,18 @@ class Room(Struct, Generic[T]):
 
 
 class Transaction(Struct, Generic[N]):
-    transaction_id: int
+    transaction_id: Int
     side: Side
     price: N
     amount: N
-    executed_at: int
+    executed_at: Ms
 
 
 class Diff(Struct, Generic[N]):
     a: Sequence[Level[N]]
     b: Sequence[Level[N]]
-    t: int
-    s: int  # rises, and counts all pairs: nothing shows a loss
+    t: Ms
+    s: Int  # rises, and counts all pairs: nothing shows a loss
 
 
 class Whole(Struct, Generic[N]):
@@ -41,8 +41,8 @@ class Whole(Struct, Generic[N]):
 
     asks: Sequence[Level[N]]
     bids: Sequence[Level[N]]
-    timestamp: int
-    sequenceId: int
+    timestamp: Ms
+    sequenceId: Int
 
 
 Push: TypeAlias = Event[Room[T]]

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from streamer.channels import count_from, forget, learn, numbered
 from streamer.decode import after
-from streamer.spec import Ack, Checked, Ctx, History, Out, Ready, Reject, Restart, Unknown, on, whole
-from streamer.wire import MS, T, listed
+from streamer.spec import Ack, Checked, Ctx, History, Out, Ready, Reject, Restart, Unknown, on
+from streamer.wire import MS, Int, Ms, T, listed, ms
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Side, Ticker,
@@ -25,18 +25,18 @@ BARS: Final = {i: i for i in ("1m", "5m", "15m", "30m", "1h", "3h", "6h", "12h",
 
 
 class Msg(Struct, Generic[T], array_like=True, gc=False):
-    chan: int
+    chan: Int
     data: T
-    seq: int | None = None
-    ts: int | None = None
+    seq: Int | None = None
+    ts: Ms | None = None
 
 
 class Told(Struct, Generic[T], array_like=True, gc=False):
-    chan: int
+    chan: Int
     what: str
     data: T
-    seq: int | None = None
-    ts: int | None = None
+    seq: Int | None = None
+    ts: Ms | None = None
 
 
 class Level(Struct, Generic[N], array_like=True, gc=False):
@@ -46,7 +46,7 @@ class Level(Struct, Generic[N], array_like=True, gc=False):
 
 
 class Deal(Struct, Generic[N], array_like=True, gc=False):
-    id: int
+    id: Int
     mts: N
     amount: N
     price: N
@@ -106,7 +106,7 @@ def update(m: One[N], ctx: Ctx[N], raw: str) -> Out[N]:
     return BookDelta(ctx.exchange, name, ts, ctx.ts_recv, (), [(d.price, abs(d.amount) if d.count else d.count)])
 
 
-def checksum(m: Told[int], ctx: Ctx[N], raw: str) -> Out[N]:
+def checksum(m: Told[Int], ctx: Ctx[N], raw: str) -> Out[N]:
     """Of the book as it stands, every 2.5 s or so while it changes."""
     return Checked(ctx.sym[raw].symbol, m.data, None, ctx.ts_recv)
 
@@ -114,7 +114,7 @@ def checksum(m: Told[int], ctx: Ctx[N], raw: str) -> Out[N]:
 def deal(d: Deal[N], ctx: Ctx[N], name: str) -> Trade[N]:
     """The sign of the amount is the taker's side."""
     side: Side = "buy" if d.amount > 0 else "sell"
-    return Trade(ctx.exchange, name, whole(d.mts) * MS, ctx.ts_recv, d.price, abs(d.amount), side, str(d.id))
+    return Trade(ctx.exchange, name, ms(d.mts), ctx.ts_recv, d.price, abs(d.amount), side, str(d.id))
 
 
 def trade(m: Executed[N], ctx: Ctx[N], raw: str) -> Out[N]:
@@ -137,7 +137,7 @@ def candle(m: LastBar[N], ctx: Ctx[N], key: str) -> Out[N]:
     """Open, close, high, low. Bitfinex does not say that a bar is closed."""
     _, bar, raw = key.split(":", 2)
     d: Bar[N] = m.data
-    return Candle(*at(m, ctx, raw), BARS.get(bar, bar), whole(d.mts) * MS, d.open, d.high, d.low, d.close, d.volume)
+    return Candle(*at(m, ctx, raw), BARS.get(bar, bar), ms(d.mts), d.open, d.high, d.low, d.close, d.volume)
 
 
 def candles_before(m: Bars[N], ctx: Ctx[N], key: str) -> Out[N]:
@@ -153,8 +153,8 @@ def status(m: Row[N], ctx: Ctx[N], key: str) -> Out[N]:
     if mts is None or ctx.mem.get(key) == mts:
         return ()
     ctx.mem[key] = mts
-    head = ctx.exchange, ctx.sym[key.partition(":")[2]].symbol, whole(mts) * MS, ctx.ts_recv
-    out: list[Any] = [Funding(*head, current, accrued, None if due is None else whole(due) * MS, 28800), OpenInterest(*head, interest)]
+    head = ctx.exchange, ctx.sym[key.partition(":")[2]].symbol, ms(mts), ctx.ts_recv
+    out: list[Any] = [Funding(*head, current, accrued, None if due is None else ms(due), 28800), OpenInterest(*head, interest)]
     return out + [kind(*head, price) for kind, price in ((MarkPrice, mark), (IndexPrice, spot)) if price is not None]
 
 
@@ -164,7 +164,7 @@ def liquidation(m: Msg[Any], ctx: Ctx[N], key: str) -> Out[N]:
     num, out = ctx.num, []
     for _, id, mts, _, raw, amount, _, _, match, _, _, price, *_ in m.data:
         if match and price is not None:
-            head = ctx.exchange, ctx.sym[raw].symbol, whole(mts) * MS, ctx.ts_recv
+            head = ctx.exchange, ctx.sym[raw].symbol, ms(mts), ctx.ts_recv
             out.append(Liquidation(*head, "sell" if amount > 0 else "buy", num(price), num(abs(amount)), str(id)))
     return out
 
@@ -205,7 +205,7 @@ def other(m: dict[str, Any], ctx: Ctx[N]) -> Out[N]:
 
 
 CHANNELS = {
-    "book": {b"[[": on(Book, snapshot), b"[": on(One, update), b'"cs"': on(Told[int], checksum)},
+    "book": {b"[[": on(Book, snapshot), b"[": on(One, update), b'"cs"': on(Told[Int], checksum)},
     "trades": {b"[[": on(Deals, trades_before), b'"te"': on(Executed, trade)},
     "ticker": {b"[": on(Days, ticker)},
     "candles": {b"[[": on(Bars, candles_before), b"[": on(LastBar, candle)},

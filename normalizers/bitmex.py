@@ -10,7 +10,7 @@ from msgspec import Struct
 from streamer.decode import after, keyed
 from streamer.spec import BOUND, Ack, Broken, Ctx, History, Out, Reject, Unknown, on
 from streamer.times import rfc3339, rfc3339_or_none
-from streamer.wire import MINUTE, Row, T, listed, number, numbers
+from streamer.wire import MINUTE, Int, Row, T, listed, number, numbers
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side, Ticker,
@@ -43,7 +43,7 @@ class Table(Struct, Generic[T], gc=False):
 
 class Order(Struct, Generic[N], gc=False):  # a level of the book
     symbol: str
-    id: int
+    id: Int
     side: Literal["Buy", "Sell"]
     size: N | None = None
     price: N | None = None  # of changed and deleted levels since 2023

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Ctx, Out, Reject, Unknown, on
-from streamer.wire import MS, Row, T, best, listed, merge, ms, numbers, parsed, step
+from streamer.wire import MS, Int, Ms, Row, T, best, listed, merge, ms, numbers, parsed, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
@@ -43,9 +43,9 @@ NUMBERS: Final = {name for told in TICKERS.values() for names in told.values() f
 
 class Push(Struct, Generic[T], gc=False):
     type: Literal["snapshot", "delta"]
-    ts: int
+    ts: Ms
     data: T
-    cts: int | None = None  # the matching engine's time
+    cts: Ms | None = None  # the matching engine's time
 
 
 class Named(Push[T], gc=False, kw_only=True):
@@ -53,7 +53,7 @@ class Named(Push[T], gc=False, kw_only=True):
 
 
 class Fill(Struct, Generic[N]):
-    T: int
+    T: Ms
     s: str
     S: Literal["Buy", "Sell"]
     p: N
@@ -65,7 +65,7 @@ class Levels(Struct, Generic[N], gc=False):
     s: str
     b: Sequence[Level[N]]
     a: Sequence[Level[N]]
-    u: int
+    u: Int
 
 
 def at(m: Push[Any], raw: str, ctx: Ctx[N]) -> tuple[str, str, int, int]:

@@ -12,7 +12,7 @@ from streamer.decode import after, keyed
 from streamer.spec import Ack, Ctx, History, Out, Reject, Unknown, on
 from streamer.times import nanoseconds, rfc3339_or_none
 from streamer.types import BookDelta, BookSnapshot, Instrument, Level, N, Side, Ticker, Trade
-from streamer.wire import Row, listed, numbers, sides, step
+from streamer.wire import Int, Row, listed, numbers, sides, step
 
 CHANNELS: Final = ("matches", "level2_batch", "ticker")
 ALIASES: Final = {"level2_50": "level2_batch"}  # what the answers call it (a third party's capture, August 2026)
@@ -27,7 +27,7 @@ class Match(Struct, Generic[N]):
     """`side` is the maker's."""
 
     product_id: str
-    trade_id: int
+    trade_id: Int
     side: Literal["buy", "sell"]
     price: N
     size: N

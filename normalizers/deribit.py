@@ -6,13 +6,13 @@ is one dollar, or one of the base. Deribit's `contract_size` (10 dollars, 0.0001
 
 from collections.abc import Sequence
 from decimal import Context, Decimal
-from typing import Annotated, Any, Final, Generic, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Ctx, Out, Reject, Reply, Unknown, on
-from streamer.wire import MS, Row, T, listed, ms, numbers, step
+from streamer.wire import MS, Int, Ms, Row, T, listed, ms, numbers, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
@@ -24,7 +24,6 @@ OPPOSITE: Final[dict[Side, Side]] = {"buy": "sell", "sell": "buy"}
 TEST: Final = '{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 HOPELESS: Final = (-32602, 13009, 13778)  # invalid parameters; no account; no account, and raw
 EXACT: Final = Context(prec=100)  # no number within reason has more digits
-Ms: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
 class Data(Struct, Generic[T], gc=False):
@@ -58,10 +57,10 @@ class Levels(Struct, Generic[N], gc=False):
     instrument_name: str
     timestamp: Ms
     type: Literal["snapshot", "change"]
-    change_id: int
+    change_id: Int
     bids: Sequence[tuple[str, N, N]]
     asks: Sequence[tuple[str, N, N]]
-    prev_change_id: int = -1  # snapshots have none
+    prev_change_id: Int = -1  # snapshots have none
 
 
 class Stats(Struct, Generic[N], frozen=True, gc=False):
@@ -198,7 +197,7 @@ def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
         # DOUBT: steps are the finest: `tick_size_steps` has coarser ones for higher prices (documents), spot books hold less than the
         # smallest order (0.00004923 BTC, a capture of 2026; settled by what Deribit says of the spot it routes to Coinbase)
         tick, lot, strike = (step(d.get(name)) for name in ("tick_size", "min_trade_amount", "strike"))
-        expiry = d["expiration_timestamp"] * MS if kind in ("future", "option") else None
+        expiry = ms(d["expiration_timestamp"]) if kind in ("future", "option") else None
         unit, size = "contracts" if settle == base and kind != "option" else "base", Decimal(1) if settle else None
         facts = settle, kind, tick, lot, unit, size, expiry, strike, d.get("option_type"), d["is_active"]
         out.append(listed(ctx, d["instrument_name"], base, quoted, *facts))

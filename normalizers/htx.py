@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Ctx, History, Out, Reject, Reply, Unknown, on, whole
-from streamer.wire import MS, Row, T, digits, listed, ms, number
+from streamer.wire import MS, Int, Ms, Row, T, digits, listed, ms, number
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side, Ticker,
@@ -24,7 +24,7 @@ SIDES: Final[dict[str, Side]] = {"buy": "buy", "sell": "sell"}
 class Push(Struct, Generic[T], kw_only=True):
     tick: T
     ch: str = ""
-    ts: int | None = None
+    ts: Ms | None = None
 
 
 class Data(Push[T], kw_only=True, rename={"tick": "data", "ch": "rep"}):  # what was requested or fetched, and notifications
@@ -33,15 +33,15 @@ class Data(Push[T], kw_only=True, rename={"tick": "data", "ch": "rep"}):  # what
 
 
 class Mbp(Struct, Generic[N], kw_only=True, rename={"last": "seqNum", "prev": "prevSeqNum"}):  # a side may be left out
-    last: int
-    prev: int | None = None
+    last: Int
+    prev: Int | None = None
     event: Literal["snapshot", "update"] = "update"
     bids: Sequence[Level[N]] = ()
     asks: Sequence[Level[N]] = ()
 
 
 class Depth(Mbp[N], kw_only=True, rename={"last": "version"}):  # of contracts
-    last: int
+    last: Int
 
 
 def at(topic: str, ts: int | None, ctx: Ctx[N]) -> tuple[str, str, int | None, int]:

@@ -9,7 +9,7 @@ from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Checked, Ctx, History, Out, Reject, Unknown, on
 from streamer.times import rfc3339, rfc3339_or_none
 from streamer.types import BookDelta, BookSnapshot, Candle, Instrument, N, Quote, Side, Ticker, Trade
-from streamer.wire import Row, T, digits, listed, numbers, sides
+from streamer.wire import Int, Row, T, digits, listed, numbers, sides
 
 BARS: Final = {1: "1m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 240: "4h", 1440: "1d", 10080: "1w", 21600: "15d"}  # ccxt: 2w
 DEPTHS: Final = (10, 25, 100, 500, 1000)
@@ -36,7 +36,7 @@ class BookData(Struct, Generic[N]):
     symbol: str
     bids: list[WireLevel[N]]
     asks: list[WireLevel[N]]
-    checksum: int
+    checksum: Int
     timestamp: str | None = None
 
 
@@ -45,20 +45,20 @@ class TradeData(Struct, Generic[N]):
     side: Side
     price: N
     qty: N
-    trade_id: int
+    trade_id: Int
     timestamp: str
 
 
 class Bar(Struct, Generic[N]):
     symbol: str
-    interval: int
+    interval: Int
     interval_begin: str
     open: N
     high: N
     low: N
     close: N
     volume: N
-    trades: int
+    trades: Int
 
 
 Books: TypeAlias = Push[BookData[N]]

@@ -6,9 +6,9 @@ from typing import Any, Final, Generic, Literal, TypeAlias
 from msgspec import Struct
 
 from streamer.decode import after, keyed
-from streamer.spec import Ack, Ctx, Out, Ready, Reject, Restart, Unknown, on
+from streamer.spec import Ack, Ctx, Out, Ready, Reject, Restart, Unknown, on, whole
 from streamer.types import BookDelta, BookSnapshot, Candle, Instrument, Level, N, Quote, Side, Ticker, Trade
-from streamer.wire import MS, Row, T, listed, ms, numbers, sides, step
+from streamer.wire import MS, Int, Ms, Row, T, listed, ms, numbers, sides, step
 
 BARS: Final = {f"{i}min": f"{i}m" for i in (1, 3, 5, 15, 30)} | {f"{i}hour": f"{i}h" for i in (1, 2, 4, 6, 8, 12)}
 INTERVALS: Final = BARS | {"1day": "1d", "1week": "1w", "1month": "1M"}
@@ -39,7 +39,7 @@ class Match(Struct, Generic[N], rename="camel"):
     price: N
     size: N
     trade_id: str
-    time: int
+    time: Int
 
 
 class Changes(Struct, Generic[N], gc=False):
@@ -51,16 +51,16 @@ class Changes(Struct, Generic[N], gc=False):
 
 class Update(Struct, Generic[N], rename="camel", gc=False):
     symbol: str
-    sequence_start: int
-    sequence_end: int
+    sequence_start: Int
+    sequence_end: Int
     changes: Changes[N]
-    time: int | None = None
+    time: Ms | None = None
 
 
 class Best(Struct, Generic[N]):
     bids: Sequence[N]
     asks: Sequence[N]
-    timestamp: int
+    timestamp: Ms
 
 
 class Last(Struct, Generic[N], rename="camel"):
@@ -68,14 +68,14 @@ class Last(Struct, Generic[N], rename="camel"):
     best_bid_size: N | None
     best_ask: N | None
     best_ask_size: N | None
-    time: int
+    time: Ms
 
 
 class Full(Struct, Generic[N]):
-    sequence: int
+    sequence: Int
     bids: Sequence[Level[N]]
     asks: Sequence[Level[N]]
-    time: int
+    time: Ms
 
 
 Matches: TypeAlias = Msg[Match[N]]
@@ -126,7 +126,7 @@ def candle(m: Named[Row], ctx: Ctx[N]) -> Out[N]:
     raw, _, bar = m.topic.partition(":")[2].rpartition("_")
     start, *numbers = m.data["candles"]
     o, c, high, low, volume, value = map(ctx.num, numbers[:6])
-    at = ctx.exchange, ctx.sym[raw].symbol, int(m.data["time"]), ctx.ts_recv, INTERVALS.get(bar, bar), int(start) * 1000 * MS
+    at = ctx.exchange, ctx.sym[raw].symbol, whole(m.data["time"]), ctx.ts_recv, INTERVALS.get(bar, bar), ms(whole(start) * 1000)
     return Candle(*at, o, high, low, c, volume, value)
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 
 from streamer.decode import after, keyed
 from streamer.spec import Ack, Answer, Checked, Ctx, Out, Reject, Restart, Unknown, on
-from streamer.wire import MS, Row, T, best, listed, ms, numbers, step
+from streamer.wire import MS, Int, Ms, Row, T, best, listed, ms, numbers, step
 
 from streamer.types import (  # isort: skip
     BookDelta, BookSnapshot, Candle, Funding, Greeks, IndexPrice, Instrument, Level, Liquidation, MarkPrice, N, OpenInterest, Quote, Side,
@@ -51,7 +51,7 @@ class TradeData(Struct, Generic[N], rename="camel", gc=False):
     px: N
     sz: N
     side: Side
-    ts: int
+    ts: Ms
 
 
 class WireLevel(Struct, Generic[N], array_like=True, gc=False):
@@ -66,10 +66,10 @@ class BookData(Struct, Generic[N], rename="camel", gc=False):
 
     asks: list[WireLevel[N]]
     bids: list[WireLevel[N]]
-    ts: int
-    checksum: int = 0
-    prev_seq_id: int | None = None
-    seq_id: int | None = None
+    ts: Ms
+    checksum: Int = 0
+    prev_seq_id: Int | None = None
+    seq_id: Int | None = None
 
 
 class Listing(Struct):

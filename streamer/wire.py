@@ -2,8 +2,11 @@
 
 from collections.abc import Container, Sequence, Set
 from decimal import Decimal
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
+from msgspec import Meta
+
+from streamer.ctx import WHOLE
 from streamer.errors import BadNumber
 from streamer.spec import BOUND, Ctx, whole
 from streamer.symbols import format as symbol
@@ -11,6 +14,11 @@ from streamer.types import Instrument, N
 
 MS: Final = 1_000_000
 """Nanoseconds."""
+MOST_MS: Final = WHOLE // MS
+Int: TypeAlias = Annotated[int, Meta(ge=-WHOLE, le=WHOLE)]
+"""A whole number off the wire (an id, a place in a sequence). It fits into 64 bits, which all that writes ticks relies on."""
+Ms: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_MS)]
+"""A time in ms off the wire, which fits as ns too (until the year 2116)."""
 T = TypeVar("T")
 """What a venue's envelope holds."""
 Row: TypeAlias = dict[str, Any]
@@ -29,7 +37,10 @@ def number(value: Any, ctx: Ctx[N]) -> N | None:
 
 def ms(value: Any) -> int:
     """A time in ms, text or a number, in ns."""
-    return whole(value) * MS
+    time = whole(value)
+    if not 0 <= time <= MOST_MS:
+        raise BadNumber(f"{time} is no time in ms within reason")
+    return time * MS
 
 
 def numbers(row: Row, ctx: Ctx[N], *names: str, nought: Container[str] = ()) -> list[Any]:

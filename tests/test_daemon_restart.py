@@ -149,10 +149,8 @@ async def test_out_of_kafka_a_kill_is_a_gap_like_others(sim: SimInside, tmp_path
                 while s.book(BTC[1]) is not None:
                     await asyncio.sleep(0.01)
             assert {e.channel for e in s.ledger.entries() if e.cause == "process_restart"} == {"trade", "book"}
-    assert types == {
-        "trade": ["Status", "Trade", "process_restart", "Trade"],
-        "book": ["Status", "BookSnapshot", "BookDelta", "process_restart", "BookSnapshot", *types["book"][5:]],
-    }
+    assert types["trade"][:4] == ["Status", "Trade", "process_restart", "Trade"]
+    assert types["book"][:5] == ["Status", "BookSnapshot", "BookDelta", "process_restart", "BookSnapshot"]
 
 
 # the mark by itself

@@ -1,5 +1,6 @@
 """What holds for every exchange, from its sessions. A new exchange is tested by its session alone."""
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,14 +9,16 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import Struct, inspect
 from msgspec.structs import replace
 
 from streamer import registry
 from streamer.book_stream import BookStream
+from streamer.decode import _concrete
 from streamer.encode import encode
 from streamer.line import proof_of
 from streamer.replay import Replayer
-from streamer.spec import FromRequest, FromRest, Poll, fill
+from streamer.spec import Feed, FromRequest, FromRest, On, Poll, fill
 from streamer.symbols import parse
 from streamer.types import KIND, BookDelta, BookSnapshot, BookStale, Gap, Status, Tick, Trade
 from tests import sessions
@@ -24,6 +27,7 @@ SESSIONS = sessions.paths()
 EXCHANGES = registry.built()
 by_session = pytest.mark.parametrize("path", SESSIONS, ids=sessions.name)
 by_exchange = pytest.mark.parametrize("exchange", EXCHANGES)
+NUMBER = re.compile(rb"(?<![\d.])\d{6,}(?![\d.])")
 YEAR_2010, YEAR_2100 = 1262304000 * 10**9, 4102444800 * 10**9
 
 
@@ -34,6 +38,37 @@ def of(exchange: str) -> list[Path]:
 @by_exchange
 def test_has_a_session(exchange: str) -> None:
     assert of(exchange), f"{exchange} is built but tests/exchanges/{exchange}/ holds no session"
+
+
+def wires(feed: Feed) -> Iterator[On]:
+    """Everything that it decodes into types."""
+    yield from feed.normalize.handlers
+    yield feed.instruments.parse
+    yield from (m.parse for m in feed.book.values() if isinstance(m, FromRest))
+    yield from (t.parse for t in feed.topics.values() if isinstance(t, Poll))
+
+
+def integers(kind: Any, seen: set[Any]) -> Iterator[inspect.IntType]:
+    """Those inside a type, but for plain rows, whose numbers are read one by one and bounded there."""
+    if isinstance(kind, inspect.IntType):
+        yield kind
+    if isinstance(kind, inspect.StructType) and kind.cls not in seen:
+        seen.add(kind.cls)
+    elif isinstance(kind, inspect.StructType):
+        return
+    for name in kind.__struct_fields__ if isinstance(kind, Struct) else ():
+        value = getattr(kind, name)
+        for inner in value if isinstance(value, tuple) else (value,):
+            yield from integers(inner.type if isinstance(inner, inspect.Field) else inner, seen)
+
+
+@by_exchange
+def test_no_integer_off_the_wire_is_without_bounds(exchange: str) -> None:
+    """JSON has integers of any length; what takes ticks further (MessagePack, Avro, Protobuf) has 64 bits."""
+    for on in wires(registry.load(exchange)):
+        for found in integers(inspect.type_info(_concrete(on.wire, float)), set()):
+            assert found.ge is not None, (on, found)
+            assert found.le is not None, (on, found)
 
 
 @by_session
@@ -221,6 +256,18 @@ def test_every_frame_mutated_costs_one_message(path: Path) -> None:
         replayer.feed(frames[0])
         assert replayer.summary().frames == before + 1
         assert sum(replayer.summary().bad.values()) == bad
+
+
+@by_session
+def test_numbers_out_of_all_reason_reach_nobody(path: Path) -> None:
+    """Whatever stands in place of a time, an id or a sequence number: what comes out fits into 64 bits."""
+    _, _, replayer = sessions.run(path)
+    for line in [line for line in sessions.lines(path) if line.dir == "in"] + sessions.answers(path):
+        payload = line.payload()
+        for found in NUMBER.finditer(payload):
+            for tick in replayer.feed_raw(line, payload[: found.start()] + b"9" * 30 + payload[found.end() :]):
+                whole = [v for f in tick.__struct_fields__ if isinstance(v := getattr(tick, f), int)]
+                assert all(abs(v) < 1 << 63 for v in whole), tick
 
 
 @by_session
