@@ -5,7 +5,7 @@ import asyncio
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,14 @@ LEAST = 4000
 """Messages of a round."""
 
 
+CRYPTOFEED = {
+    "trades": ["trade"], "l2_book": ["book"], "ticker": ["ticker", "quote"], "candles": ["candle"], "funding": ["funding"],
+    "open_interest": ["open_interest"], "index": ["index"], "liquidations": ["liquidation"],
+}  # fmt: skip
+"""Its channels, as our kinds."""
+SAME = "ours is asked only for the kinds that reached cryptofeed's user (of deribit's options it makes one tick of five)"
+
+
 class _Nobody:
     def add(self, box: Any, streams: Any) -> None: ...
     def remove(self, box: Any, streams: Any) -> None: ...
@@ -40,16 +48,24 @@ class _Venue(RecordedVenue):
     """Notes what opens streams, and how."""
 
     opened: list[tuple[Any, ...]]
+    asked: Container[str] | None = None
+    """Only these kinds are subscribed, of what the recording holds; all when None."""
+
+    def _carrier(self, market: str, name: str = "polls") -> Carrier:
+        carrier = super()._carrier(market, name)
+        if self.asked is not None:
+            carrier.on_unrouted = None
+        return carrier
 
     def _open(self, carrier: Carrier, market: str, instrument: Instrument, kind: str, answer: Any) -> Any:
         self.opened.append((carrier.name, market, instrument, kind, answer))
         return super()._open(carrier, market, instrument, kind, answer)
 
 
-def _ready(recording: Recording, box: Mailbox, numbers: Any) -> tuple[_Venue, list[Any]]:
+def _ready(recording: Recording, box: Mailbox, numbers: Any, kinds: Container[str] | None = None) -> tuple[_Venue, list[Any]]:
     """A venue with the recording's connections, and what each step calls."""
     venue = _Venue(recording.feed, Hub(), box, numbers, recording.instruments)
-    venue.opened = []
+    venue.opened, venue.asked = [], kinds
     for step in recording.steps:
         if step.frame and step.line not in venue.lines:
             venue.lines[step.line] = step.line, venue._line(step.line, step.url)
@@ -62,14 +78,15 @@ def _ready(recording: Recording, box: Mailbox, numbers: Any) -> tuple[_Venue, li
     return venue, calls
 
 
-def _subscribed(recording: Recording, box: Mailbox, numbers: Any) -> tuple[_Venue, list[Any]]:
-    """The same, with every stream of the recording open, as subscribing leaves them: a first pass finds out which."""
+def _subscribed(recording: Recording, box: Mailbox, numbers: Any, kinds: Container[str] | None) -> tuple[_Venue, list[Any]]:
+    """The same, with the streams of the recording open, as subscribing leaves them: a first pass finds out which there are."""
     venue, calls = _ready(recording, mailbox("drop_oldest", 1, 256), numbers)
     for take, data, ts, at in calls:
         _heed(venue, at, take(data, ts), ts)
-    fresh, calls = _ready(recording, box, numbers)
-    for name, *how in venue.opened:
-        RecordedVenue._open(fresh, fresh.lines[name][1].carrier, *how)
+    fresh, calls = _ready(recording, box, numbers, kinds)
+    for name, market, instrument, kind, answer in venue.opened:
+        if kinds is None or kind in kinds:
+            RecordedVenue._open(fresh, fresh.lines[name][1].carrier, market, instrument, kind, answer)
     return fresh, calls
 
 
@@ -79,11 +96,11 @@ def _heed(venue: RecordedVenue, at: Any, back: Any, ts: int) -> None:
             venue._need(at, item.symbol, ts)
 
 
-async def ours(recording: Recording, numbers: Any = "float", burst: int = BURST) -> tuple[int, int]:
+async def ours(recording: Recording, numbers: Any = "float", burst: int = BURST, kinds: Container[str] | None = None) -> tuple[int, int]:
     """(CPU ns, ticks): every frame through decode, normalizer, gap checks and book to one reader of the async iterator."""
     box = mailbox("drop_oldest", 1_000_000, 1 << 40)
     sub = Subscription(box, _Nobody(), "bench")
-    venue, calls = _subscribed(recording, box, numbers)
+    venue, calls = _subscribed(recording, box, numbers, kinds)
     turns = [calls[i : i + burst] for i in range(0, len(calls), burst)]
     ticks = 0
 
@@ -144,9 +161,15 @@ def measure(recording: Recording, rounds: int, peers: Sequence[Peer]) -> tuple[d
         told[peer.key] = answer = peer.round(recording.exchange)
         return float(answer["cpu_ns"])
 
+    def same() -> int:
+        return uvloop.run(ours(recording, kinds=kinds))[0]
+
     able = [peer for peer in peers if "skip" not in peer.round(recording.exchange)]
     sides: dict[str, Callable[[], float]] = {"ours": lambda: several(recording, mine)}
     sides["orjson"] = lambda: several(recording, lambda: baseline(recording))
+    kinds = {kind for peer in able if peer.key == "cryptofeed" for kind in told_kinds(peer.round(recording.exchange)["events"])}
+    if kinds:
+        sides["same"] = lambda: several(recording, same)
     costs = paired(rounds, sides | {peer.key: lambda peer=peer: theirs(peer) for peer in able})
     assert len(set(ticks)) == 1, f"{recording.exchange}: {sorted(set(ticks))} ticks in different rounds"
     n = len(recording.steps)
@@ -154,8 +177,16 @@ def measure(recording: Recording, rounds: int, peers: Sequence[Peer]) -> tuple[d
     row |= {"us": spread(x / n / 1e3 for x in costs["ours"]), "orjson_us": spread(x / n / 1e3 for x in costs["orjson"])}
     row |= {"ratio": ratio(costs["ours"], costs["orjson"])}
     row |= {f"{peer.key} to ours": ratio(costs[peer.key], costs["ours"]) for peer in able}
+    if kinds:
+        row["cryptofeed to same"] = ratio(costs["cryptofeed"], costs["same"])
     row |= {f"{peer.key} to orjson": ratio(costs[peer.key], costs["orjson"]) for peer in able}
     return row, told
+
+
+def told_kinds(events: Iterable[str]) -> Iterator[str]:
+    """Our kinds of what reached cryptofeed's user."""
+    for channel in events:
+        yield from CRYPTOFEED[channel]
 
 
 def compare(run: Run, rows: Sequence[dict[str, Any]], told: dict[str, dict[str, dict[str, Any]]], peers: Sequence[Peer]) -> None:
@@ -178,13 +209,18 @@ def bars(run: Run, rows: Sequence[dict[str, Any]]) -> None:
     middle = statistics.median(r["ratio"].median for r in rows)
     run.bar(f"median of {len(rows)} recordings, in orjson.loads", middle, 2.0 if COMPILED else 3.0)
     for key, least in (("cryptofeed", 3.0 if COMPILED else 1.8), ("cryptofeed_best", 4.0), ("ccxt", 10.0), ("ccxt_burst", 10.0)):
-        found = {r["exchange"]: r[f"{key} to ours"].median for r in rows if f"{key} to ours" in r}
-        if found:
-            worst = min(found, key=lambda e: found[e])
-            run.bar(f"{key} to ours on {worst}, the least of {len(found)}", found[worst], least, "least")
+        _least(run, rows, f"{key} to ours", least)
+    _least(run, rows, "cryptofeed to same", 3.0 if COMPILED else 1.8, " asked for the same kinds")
     cheaper = [r["tardis to ours"].median > 1 for r in rows if "tardis to ours" in r]
     if cheaper and COMPILED:
         run.bar(f"recordings of {len(cheaper)} on which ours is cheaper than tardis-dev", sum(cheaper), 8, "least")
+
+
+def _least(run: Run, rows: Sequence[dict[str, Any]], key: str, least: float, more: str = "") -> None:
+    found = {r["exchange"]: r[key].median for r in rows if key in r}
+    if found:
+        worst = min(found, key=lambda e: found[e])
+        run.bar(f"{key.replace('same', 'ours')}{more} on {worst}, the least of {len(found)}", found[worst], least, "least")
 
 
 def main() -> None:
@@ -201,6 +237,7 @@ def main() -> None:
         Column("ticks", "ticks"), Column("us", "CPU us", ".2f"), Column("orjson_us", "orjson us", ".2f"),
         Column("ratio", "x orjson.loads", ".2f"),
         *(Column(f"{p.key} to ours", f"{p.title} / ours", ".1f", p.does) for p in peers),
+        *([Column("cryptofeed to same", "cryptofeed / ours, same kinds", ".1f", SAME)] if peers else []),
     )  # fmt: skip
     told: dict[str, dict[str, dict[str, Any]]] = {}
     for exchange in run.options.exchanges:

@@ -105,7 +105,7 @@ def ticker(m: Named[Row], ctx: Ctx[N]) -> Out[N]:
     head, news = at(m, row["symbol"], ctx), set(map(KINDS[ctx.market].get, new))
     out = []
     for kind, names in TICKERS[ctx.market].items():
-        if kind in news:
+        if kind in news and kind in ctx.wanted:
             values = list(map(row.get, names))
             if values.count(None) < len(values):
                 out.append(kind(*head, *values))

@@ -154,22 +154,24 @@ def ticker(m: States[N], ctx: Ctx[N]) -> Out[N]:
     # their examples; settled by adding up a day of trades)
     inverse = instrument.size_unit == "contracts"
     volume, value = (day.volume_usd, day.volume_usd) if inverse else (day.volume, day.volume_notional)
-    bid, bid_size, ask, ask_size = sides(d)
-    out: list[Answer[N]]
-    out = [Ticker(venue, name, ts, now, d.last_price, None, day.high, day.low, volume, value, bid, bid_size, ask, ask_size)]
+    out: list[Answer[N]] = []
+    wanted = ctx.wanted
+    if Ticker in wanted:
+        best = sides(d)
+        out.append(Ticker(venue, name, ts, now, d.last_price, None, day.high, day.low, volume, value, *best))
     if kind == "spot":
         return out
-    if d.mark_price is not None:
+    if d.mark_price is not None and MarkPrice in wanted:
         out.append(MarkPrice(venue, name, ts, now, d.mark_price))
-    if d.index_price is not None:
+    if d.index_price is not None and IndexPrice in wanted:
         out.append(IndexPrice(venue, name, ts, now, d.index_price))
-    if d.open_interest is not None:
+    if d.open_interest is not None and OpenInterest in wanted:
         out.append(OpenInterest(venue, name, ts, now, d.open_interest))
-    if kind == "swap":
+    if kind == "swap" and Funding in wanted:
         # DOUBT: the rate of this moment, for eight hours; it is paid every millisecond, so nothing falls due (Deribit's help pages, of
         # inverse perpetuals; `funding_8h` is what the last eight hours came to; settled by those of linear ones)
         out.append(Funding(venue, name, ts, now, d.current_funding, None, None, 8 * 3600))
-    elif kind == "option":  # of a bid or ask that is not there the volatility is 0
+    elif kind == "option" and Greeks in wanted:  # of a bid or ask that is not there the volatility is 0
         g, mark, bid, ask = d.greeks, fraction(d.mark_iv), fraction(d.bid_iv) or None, fraction(d.ask_iv) or None
         out.append(Greeks(venue, name, ts, now, mark, bid, ask, g.delta, g.gamma, g.vega, g.theta, g.rho, d.underlying_price))
     return out

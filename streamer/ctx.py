@@ -1,15 +1,17 @@
 """What a handler is given beside its message: a `Ctx`, with the instruments by the venue's ids and the number type in use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from decimal import Decimal
 from typing import Any, Final, Generic
 
 from streamer.errors import BadNumber
-from streamer.types import Instrument, N
+from streamer.types import KIND, Instrument, N
 
 BOUND: Final = 1e30
 """No price, size or volume is larger."""
 WHOLE: Final = 1 << 62
+EVERYTHING: Final = frozenset[type](KIND)
+"""All types of ticks."""
 
 
 class UnknownId(KeyError):
@@ -53,10 +55,11 @@ class Ctx(Generic[N]):
 
     `exchange`; `market` of the connection; `ts_recv` (ns) of the frame; `sym` from the venue's raw id to the `Instrument` (an id
     that is not there raises `UnknownId`); `num`, which makes a number of the chosen type out of text; `mem`, free for the handlers of this
-    connection and thrown away with it.
+    connection and thrown away with it; `wanted`, the types of ticks that somebody takes from this connection. A handler that makes several
+    of one message need not make the others (if it does, the hub leaves them).
     """
 
-    __slots__ = ("exchange", "market", "mem", "num", "sym", "ts_recv")
+    __slots__ = ("exchange", "market", "mem", "num", "sym", "ts_recv", "wanted")
 
     def __init__(self, exchange: str, market: str, sym: Symbols, num: Callable[[Any], N]) -> None:
         self.exchange = exchange
@@ -66,3 +69,4 @@ class Ctx(Generic[N]):
         self.num: Callable[[Any], N] = strict
         self.mem: dict[Any, Any] = {}
         self.ts_recv = 0
+        self.wanted: Container[type] = EVERYTHING

@@ -4,10 +4,11 @@
 what the hub needs (a snapshot of a book) and the controls that are not the hub's to handle.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from streamer.book_stream import BookSource, BookStream
+from streamer.ctx import EVERYTHING
 from streamer.ledger import Ledger
 from streamer.mailbox import Mailbox, StreamKey
 from streamer.spec import Ack, Broken, Checked, History, Page, Ready, Reject, Reply, Restart, Unknown
@@ -35,6 +36,11 @@ class Carrier:
         self.sources: dict[StreamKey, Source[Any]] = {}
         self.unrouted = 0
         self.on_unrouted = on_unrouted
+
+    @property
+    def wanted(self) -> Container[type]:
+        """The types of ticks that are taken, as it is at any time."""
+        return self.routes if self.on_unrouted is None else EVERYTHING
 
     def push(self, answers: Sequence[Any]) -> list[Any] | None:
         """Take a handler's answers. What comes back is for the engine: controls, and `Need`s."""
@@ -141,7 +147,10 @@ class Hub:
         if not others:
             more: dict[str, list[type]] = {"book": [Checked, Broken], "trade": [History, Page, Gap]}
             for kind_type in (*_TYPES[stream.kind], *more.get(stream.kind, ())):
-                carrier.routes.get(kind_type, {}).pop(symbol, None)
+                by_symbol = carrier.routes.get(kind_type, {})
+                by_symbol.pop(symbol, None)
+                if not by_symbol:
+                    carrier.routes.pop(kind_type, None)  # it is not `wanted` any more
         self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:

@@ -64,6 +64,7 @@ class Line:
         self.carrier = carrier
         self.tally = tally
         self.ctx: Ctx[Any] = Ctx(feed.name, market, symbols, num)
+        self.ctx.wanted = carrier.wanted
         self._decode = feed.normalize.compile(num)
         self._check: Callable[[Any], None] | None = check_decimals if num is Decimal else None
         self._framing = feed.framing

@@ -186,6 +186,15 @@ def test_volumes_count_as_sizes_do_and_every_kind_says_what_it_has(symbol: str, 
         assert (funding.rate, funding.ts_next, funding.interval_s) == (Decimal("0.0001423"), None, 28800)
 
 
+def test_what_nobody_wants_is_not_made() -> None:
+    wire = Wire()
+    wire.ctx.wanted = {MarkPrice: {}}
+    ticks = wire.push(f"ticker.{LISTED.find(LINEAR).id}.100ms", f'{{{PRICES},{STATS},"current_funding":1.423e-4}}')
+    assert [type(t) for t in ticks] == [MarkPrice]
+    wire.ctx.wanted = {}
+    assert wire.push(f"ticker.{LISTED.find(SPOT).id}.100ms", f"{{{PRICES},{STATS}}}") == []
+
+
 @pytest.mark.parametrize("num", [float, Decimal])
 def test_percents_become_fractions_exactly(num: type[float] | type[Decimal]) -> None:
     figures = '"greeks":{"vega":168.2,"theta":-41.3,"rho":0.0,"gamma":2e-5,"delta":0.36}'

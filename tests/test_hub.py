@@ -11,6 +11,7 @@ from streamer.policies import mailbox
 from streamer.spec import Ack, Broken, Checked, History, Ready, Reject, Reply, Restart, Unknown
 from streamer.streams import Need, Stream
 from streamer.types import (
+    KIND,
     KINDS,
     BookDelta,
     BookSnapshot,
@@ -56,6 +57,22 @@ def test_every_kind_has_its_way() -> None:
     assert carrier.push(ticks) is None
     assert [t for t in box.drain() if not isinstance(t, Status)] == ticks
     assert carrier.unrouted == 0
+
+
+def test_a_carrier_says_what_is_wanted_of_it() -> None:
+    hub, carrier, box = Hub(), Carrier("line"), mailbox("drop_oldest")
+    wanted = carrier.wanted
+    assert not any(kind in wanted for kind in KIND)
+    streams = [hub.stream(Instrument("toy", symbol, None, 0, symbol, "A", "B"), "ticker") for symbol in ("A/B", "C/B")]
+    for stream in streams:
+        stream.attach(box)
+        hub.carry(carrier, stream)
+    assert [kind for kind in KIND if kind in wanted] == [Ticker]
+    hub.uncarry(carrier, streams[0], 1)
+    assert Ticker in wanted, "the other one's"
+    hub.uncarry(carrier, streams[1], 1)
+    assert Ticker not in wanted
+    assert all(kind in Carrier("replay", lambda answer: None).wanted for kind in KIND), "all that the file holds"
 
 
 def test_what_nobody_asked_for_is_counted() -> None:
