@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11 python
 
-.PHONY: run test lint format lock compiled bench bench-peers clean
+.PHONY: run test lint format lock compiled compiled-test bench bench-peers clean
 
 run: $(READY)
 	@$(PY) -m streamer demo $(ARGS)
@@ -33,6 +33,9 @@ lock: $(READY)
 COMPILED := build/compiled
 compiled: $(READY)
 	@sh packaging/compiled.sh $(COMPILED)
+	@$(MAKE) --no-print-directory compiled-test
+
+compiled-test: $(READY)
 	cd $(COMPILED) && PYTHONPATH="$(CURDIR)/$(COMPILED)" STREAMER_RECORDINGS="$${STREAMER_RECORDINGS:-$(CURDIR)/../shared/recordings}" \
 		"$(CURDIR)/$(PY)" -m pytest -n 4 --dist worksteal $(ARGS)
 
