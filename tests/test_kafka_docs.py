@@ -79,7 +79,7 @@ def test_the_commands_to_copy_work(servers: str, tmp_path: Path) -> None:
         wait_for(lambda: answers(ports["9000"]), 15)
         assert subprocess.run(words(check), cwd=tmp_path, env=env(), capture_output=True, check=False, timeout=20).returncode == 0  # noqa: S603
         running.append(begin(run, tmp_path))
-        wait_for(lambda: f"{prefix}.book.latest" in topics(servers), 20)
+        wait_for(lambda: {f"{prefix}.{kind}" for kind in ("trade", "book", "book.latest")} <= topics(servers), 20)
         strategy_at_work = begin(read, tmp_path)
         running.append(strategy_at_work)
         lines = [strategy_at_work.stdout.readline().decode() for _ in range(5)]  # type: ignore[union-attr]
