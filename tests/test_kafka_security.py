@@ -100,7 +100,7 @@ async def test_a_broker_that_is_not_who_it_should_be_gets_nothing(tmp_path: Path
     cases: list[dict[str, Any]] = [
         {"ssl_ca": str(other)}, {"servers": servers_of("sasl_ssl", "localhost")}, {"ssl_ca": ""}, {"servers": SERVERS},
     ]  # fmt: skip
-    *unproved, plain = await asyncio.gather(*(refused(**login | given) for given in cases))
+    *unproved, plain = await asyncio.gather(*(refused(**login | {"timeout_s": 10.0} | given) for given in cases))
     assert [(d.reason, "certificate verify failed" in str(d)) for d in unproved] == [("unreachable", True)] * 3
     assert (plain.reason, "connecting to a PLAINTEXT broker listener?" in str(plain)) == ("unreachable", True)
 

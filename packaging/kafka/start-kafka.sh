@@ -107,7 +107,7 @@ start() {
     java=(java -XX:TieredStopAtLevel=1 "-Xmx${KAFKA_HEAP:-512m}" -Djava.awt.headless=true "-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$libs/*")
     if [ ! -f "$data/meta.properties" ]; then
         id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')
-        "${java[@]}" kafka.tools.StorageTool format -t "$id" -c "$conf" \
+        "${java[@]}" kafka.tools.StorageTool format --cluster-id="$id" -c "$conf" \
             --add-scram 'SCRAM-SHA-512=[name=streamer,password=streamer-secret]' >"$log" 2>&1 || { tail -20 "$log" >&2; exit 1; }
     fi
     setsid "${java[@]}" kafka.Kafka "$conf" >>"$log" 2>&1 </dev/null &
