@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from streamer.ctx import WHOLE
 from streamer.errors import BadNumber
 from streamer.spec import Ctx, Symbols
 from streamer.types import Instrument
-from streamer.wire import best, digits, listed, merge, ms, number, numbers, sides, step
+from streamer.wire import MOST_MS, MS, best, digits, listed, merge, ms, number, numbers, sides, step
 
 
 def ctx(num: Any = Decimal) -> Ctx[Any]:
@@ -74,3 +75,11 @@ def test_steps_and_symbols() -> None:
     assert made == Instrument("x", "BTC/USD:BTC-260626-50000-C", None, 7, "B-27", "BTC", "USD", "BTC", "option", Decimal(1), Decimal(2),
                               "contracts", Decimal(3), 1782460800 * 10**9, Decimal(50000), "call", False)  # fmt: skip
     assert listed(ctx(), "btc", "BTC", "JPY").symbol == "BTC/JPY"
+
+
+def test_a_time_in_ms_fits_as_ns_too() -> None:
+    assert MOST_MS == WHOLE // MS
+    assert ms(str(MOST_MS)) < 1 << 63
+    for bad in (MOST_MS + 1, -1):
+        with pytest.raises(BadNumber):
+            ms(bad)
