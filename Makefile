@@ -50,7 +50,7 @@ bench-peers: $(READY)
 	npm install --prefix bench/peers --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
 
 clean:
-	rm -rf $(VENV) bench/peers/.venv bench/peers/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) bench/peers/.venv bench/peers/node_modules build dist *__mypyc.*.so streamer/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # the build backend is in the lock, so that nothing is fetched for the editable install
 $(READY): pyproject.toml requirements.lock $(PY)
