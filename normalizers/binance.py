@@ -110,11 +110,13 @@ def instruments(m: Row, ctx: Ctx[N]) -> list[Instrument]:
 
 def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     """Answers to SUBSCRIBE: `{"result":null,"id":1}` or `{"error":{"code":2,"msg":..},"id":1}`; and the notice before a shutdown."""
+    n = m.get("id")
     if "id" in m and ("error" in m or "code" in m):
         error = m.get("error") or m
-        return Reject(m["id"], str(error.get("msg")), fatal=error.get("code") == 2)
-    if "id" in m and "result" in m:
-        return Ack(m["id"])
+        text = str(error.get("msg"))
+        return Unknown(text) if n is None else Reject(whole(n), text, fatal=error.get("code") == 2)
+    if n is not None and "result" in m:
+        return Ack(whole(n))
     # DOUBT: how the notice is wrapped in combined streams (the documents name the event only; settled by one that is recorded)
     if (m.get("data") or m.get("event") or m).get("e") == "serverShutdown":
         return Restart("server shutdown", planned=True)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from streamer.channels import count_from, forget, learn, numbered
 from streamer.decode import after
-from streamer.spec import Ack, Checked, Ctx, History, Out, Ready, Reject, Restart, Unknown, on
+from streamer.spec import Ack, Checked, Ctx, History, Out, Ready, Reject, Restart, Unknown, on, whole
 from streamer.wire import MS, Int, Ms, T, listed, ms
 
 from streamer.types import (  # isort: skip
@@ -152,9 +152,9 @@ def status(m: Row[N], ctx: Ctx[N], key: str) -> Out[N]:
     mts, _, _, spot, _, _, _, due, accrued, _, _, current, _, _, mark, _, _, interest, *_ = m.data
     if mts is None or ctx.mem.get(key) == mts:
         return ()
-    ctx.mem[key] = mts
     head = ctx.exchange, ctx.sym[key.partition(":")[2]].symbol, ms(mts), ctx.ts_recv
     out: list[Any] = [Funding(*head, current, accrued, None if due is None else ms(due), 28800), OpenInterest(*head, interest)]
+    ctx.mem[key] = mts
     return out + [kind(*head, price) for kind, price in ((MarkPrice, mark), (IndexPrice, spot)) if price is not None]
 
 
@@ -188,8 +188,8 @@ def other(m: dict[str, Any], ctx: Ctx[N]) -> Out[N]:
     about = str(m.get("symbol") or m.get("key"))
     topic = f"{channel}-{m['len']}:{about}" if "len" in m else f"{channel}:{about}"
     if event == "conf" and m["status"] == "OK":
-        ctx.mem["flags"] = m["flags"]
-        if m["flags"] & SEQ_ALL:
+        ctx.mem["flags"] = flags = whole(m["flags"])
+        if flags & SEQ_ALL:
             count_from(ctx, 1)
         return Ready()
     if event == "subscribed":

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias
 from msgspec import Struct
 
 from streamer.decode import after, keyed
-from streamer.spec import BOUND, Ack, Broken, Ctx, History, Out, Reject, Unknown, on
+from streamer.spec import BOUND, Ack, Broken, Ctx, History, Out, Reject, Unknown, on, whole
 from streamer.times import rfc3339, rfc3339_or_none
 from streamer.wire import MINUTE, Int, Row, T, listed, number, numbers
 
@@ -142,9 +142,9 @@ def candle(m: Table[Row], ctx: Ctx[N]) -> Out[N]:
     interval, out = m.table.removeprefix("tradeBin"), []
     for d in m.data if m.action == "insert" else m.data[-1:]:
         head, start = at(d["symbol"], d["timestamp"], ctx), rfc3339(d["timestamp"]) - SPANS[interval] * 10**9
-        o, high, low, c, volume, value = numbers(d, ctx, "open", "high", "low", "close", "volume", "foreignNotional")
+        o, high, low, c, volume, value, fills = numbers(d, ctx, "open", "high", "low", "close", "volume", "foreignNotional", "trades")
         if o is not None:  # it was traded before
-            out.append(Candle(*head, interval, start, o, high, low, c, volume, value, d.get("trades"), True))
+            out.append(Candle(*head, interval, start, o, high, low, c, volume, value, None if fills is None else whole(fills), True))
     return out
 
 
@@ -153,7 +153,7 @@ def fields(row: Row, ctx: Ctx[N]) -> Row:
     out = {}
     for name, x in row.items():
         if name in OF:
-            if x.__class__ is not float or not -BOUND <= x <= BOUND:  # most are what they should be, and need no call
+            if name in TIMES or x.__class__ is not float or not -BOUND <= x <= BOUND:  # most are what they should be, and need no call
                 x = TIMES[name](x) if name in TIMES and x is not None else number(x, ctx)
             out[name] = x
     return out

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias
 from msgspec import Struct
 
 from streamer.decode import after, keyed
-from streamer.spec import Ack, Answer, Ctx, Out, Reject, Unknown, on
+from streamer.spec import Ack, Answer, Ctx, Out, Reject, Unknown, on, whole
 from streamer.wire import MS, Int, Ms, Row, T, best, listed, merge, ms, numbers, parsed, step
 
 from streamer.types import (  # isort: skip
@@ -94,8 +94,9 @@ def book(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
 
 def quote(m: Push[Levels[N]], ctx: Ctx[N]) -> Out[N]:
     """Always whole, and sent again after three seconds without a change."""
-    whole = m.type == "snapshot"
-    return Quote(*at(m, m.data.s, ctx), *best(m.data.b), *best(m.data.a)) if whole else Unknown("delta of orderbook.1")
+    if m.type != "snapshot":
+        return Unknown("delta of orderbook.1")
+    return Quote(*at(m, m.data.s, ctx), *best(m.data.b), *best(m.data.a))
 
 
 def ticker(m: Named[Row], ctx: Ctx[N]) -> Out[N]:
@@ -111,7 +112,7 @@ def ticker(m: Named[Row], ctx: Ctx[N]) -> Out[N]:
                 out.append(kind(*head, *values))
     if Funding in news and (due := row.get("nextFundingTime")):
         hours = row.get("fundingIntervalHour")
-        out.append(Funding(*head, row.get("fundingRate"), None, ms(due), int(hours) * 3600 if hours else None))
+        out.append(Funding(*head, row.get("fundingRate"), None, ms(due), whole(whole(hours) * 3600) if hours else None))
     ctx.mem[m.topic] = row
     return out
 
@@ -145,7 +146,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     # DOUBT: one wrong topic refuses a whole command (collectors' notes on linear, 2026; settled by a wrong and a good one on spot)
     op, told, text = m.get("op"), str(m.get("req_id")), str(m.get("ret_msg") or "message")
     named = NAMED.search(text)
-    key = int(told) if told.isdecimal() else named[2] if named else None
+    key = whole(told) if told.isdecimal() else named[2] if named else None
     if m.get("type") == "COMMAND_RESP":
         return [*map(Ack, m["data"]["successTopics"]), *(Reject(topic, "failed", fatal=True) for topic in m["data"]["failTopics"])]
     if op != "subscribe" or key is None:

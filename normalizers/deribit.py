@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias
 from msgspec import Struct
 
 from streamer.decode import after, keyed
-from streamer.spec import Ack, Answer, Ctx, Out, Reject, Reply, Unknown, on
+from streamer.spec import Ack, Answer, Ctx, Out, Reject, Reply, Unknown, on, whole
 from streamer.wire import MS, Int, Ms, Row, T, listed, ms, numbers, step
 
 from streamer.types import (  # isort: skip
@@ -211,6 +211,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     if m.get("method") == "heartbeat":
         return Reply(TEST) if m["params"]["type"] == "test_request" else ()
     n, error = m.get("id"), m.get("error")
+    n = None if n is None else whole(n)
     if error and n:
         return Reject(n, str(error["message"]), error["code"] in HOPELESS)
     if error or n is None:

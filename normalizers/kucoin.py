@@ -150,11 +150,11 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     if kind == "welcome":
         return Ready()
     if kind == "ack":
-        return Ack(int(m["id"]))
+        return Ack(whole(m["id"]))
     if kind == "error" and "token" in text:
         return Restart(text)
     if kind == "error" and str(m.get("id")).isdecimal():
-        return Reject(int(m["id"]), text, fatal=m["code"] in HOPELESS)
+        return Reject(whole(m["id"]), text, fatal=m["code"] in HOPELESS)
     return () if kind == "pong" else Unknown(str(m.get("topic") or text).partition(":")[0])
 
 

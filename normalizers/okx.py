@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from streamer.decode import after, keyed
-from streamer.spec import Ack, Answer, Checked, Ctx, Out, Reject, Restart, Unknown, on
+from streamer.spec import Ack, Answer, Checked, Ctx, Out, Reject, Restart, Unknown, on, whole
 from streamer.wire import MS, Int, Ms, Row, T, best, listed, ms, numbers, step
 
 from streamer.types import (  # isort: skip
@@ -208,7 +208,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
         return Restart("notice 64008", planned=True)
     named = REFUSED.search(text)
     if event == "error" and (named or m.get("id")):
-        return Reject(topic_of(arg_of(named[0])) if named else int(m["id"]), text, fatal=code in HOPELESS)
+        return Reject(topic_of(arg_of(named[0])) if named else whole(m["id"]), text, fatal=code in HOPELESS)
     return None if event == "unsubscribe" else Unknown(str(event or m["arg"]["channel"]))
 
 

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_DAYS: Final = 106_740
+"""From 1970, both ways (1677 to 2262): what 64 bits hold, less some days for zones, and for what a reader adds or takes away."""
 USUAL: Final = len("2026-01-01T09:30:59.123456Z"), len("2026-01-01T09:30:59.123Z")
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))",
@@ -15,7 +17,7 @@ _TIME = re.compile(
 def rfc3339(text: str) -> int:
     """`2026-01-01T09:30:59.123456Z` in ns. Digits beyond the ninth are cut off; a leap second (:60) is the second after it.
 
-    A time without zone is refused: it would have to be guessed. Raises `ValueError`.
+    A time without zone is refused: it would have to be guessed. So is one that has no place in 64 bits. Raises `ValueError`.
     """
     if len(text) in USUAL and text[-1] == "Z" and text[7] == "-":
         try:  # 0.3 us; the regular expression takes 1.8 us
@@ -26,9 +28,12 @@ def rfc3339(text: str) -> int:
 
 
 def nanoseconds(when: datetime) -> int:
-    """A time with a zone in ns. Raises `TypeError` for one without: it would have to be guessed."""
+    """A time with a zone in ns. Raises `TypeError` for one without: it would have to be guessed; `ValueError` beyond 64 bits."""
     since = when - EPOCH
-    return (since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) * 1000
+    days = since.days
+    if not -MOST_DAYS <= days <= MOST_DAYS:
+        raise ValueError(f"{when} is out of range: its ns have no place in 64 bits")
+    return (days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) * 1000
 
 
 def rfc3339_or_none(text: str | None) -> int | None:
@@ -45,6 +50,8 @@ def _any(text: str) -> int:
     if second > 60:
         raise ValueError(f"{text!r:.60} has {second} seconds")
     since = datetime(year, month, day, hour, minute, tzinfo=UTC) - EPOCH
+    if not -MOST_DAYS <= since.days <= MOST_DAYS:
+        raise ValueError(f"{text!r:.60} is out of range: its ns have no place in 64 bits")
     offset = (int(hours) * 60 + int(minutes)) * (-60 if sign == "-" else 60) if sign else 0
     seconds = since.days * 86400 + since.seconds + second - offset
     return seconds * 1_000_000_000 + int((fraction or "")[:9].ljust(9, "0"))

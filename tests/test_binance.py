@@ -10,6 +10,7 @@ import pytest
 from feeds.binance import FEED
 from feeds.binanceus import FEED as US
 from streamer.catalog import Catalog, parse_instruments
+from streamer.errors import BadFrame
 from streamer.spec import Ack, Ctx, Reject, Restart, Unknown
 from streamer.types import Quote, Ticker, Trade
 
@@ -65,6 +66,10 @@ def test_answers() -> None:
     says = "Invalid request: invalid stream"
     assert wire({"error": {"code": 2, "msg": says}, "id": 4}) == Reject(4, says, fatal=True)
     assert wire({"code": 1, "msg": "Invalid value type", "id": 5}) == Reject(5, "Invalid value type")
+    assert wire({"code": 3, "msg": "Invalid JSON", "id": None}) == Unknown("Invalid JSON")  # it could not read what it answers to
+    for id in (2**64 - 1, "x", [1]):
+        with pytest.raises(BadFrame):
+            wire({"result": None, "id": id})
     assert told("avgPrice", {"w": "1"}) == Unknown("avgPrice")
 
 

@@ -147,6 +147,14 @@ def test_the_connection_is_counted_from_the_flags_on() -> None:
     assert proof(FEED) == {"public": "sequence+checksum"}
 
 
+@pytest.mark.parametrize("flags", [2**64 - 1, "x", [1], None])
+def test_flags_that_are_none_are_not_kept(flags: Any) -> None:
+    wire = Wire(flags=FLAGS)
+    with pytest.raises(BadFrame):
+        wire({"event": "conf", "status": "OK", "flags": flags})
+    assert wire.ctx.mem["flags"] == FLAGS
+
+
 @pytest.mark.parametrize(("flags", "tail"), [(FLAGS, ",{},1767225600000]"), (65536, ",{}]"), (65536 | 131072, ",{}]")])
 def test_every_array_counts_whatever_it_is(flags: int, tail: str) -> None:
     wire = Wire("trades", flags=flags)
@@ -217,6 +225,14 @@ def test_a_status_told_again_is_nothing_new() -> None:
     assert [type(t).__name__ for t in ticks] == ["Funding", "OpenInterest", "IndexPrice"]  # no mark price in it
     assert (ticks[0].rate, ticks[0].predicted_rate, ticks[0].interval_s) == (None, 0.00015, 28800)
     assert list(wire(row.format(2))) == []
+
+
+def test_a_status_that_was_not_understood_is_still_news() -> None:
+    wire = Wire("status", "deriv:tBTCF0:USTF0")
+    row = "[1,[1767225602110,null,88010.4,88000.5,null,6.2e7,null,{},0.00015,3873,null,null,null,null,null,null,null,8851.8],1]"
+    with pytest.raises((BadFrame, BadNumber)):
+        wire(row.format("9" * 30))
+    assert len(wire(row.format(1767254400000))) == 3
 
 
 @EITHER

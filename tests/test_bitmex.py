@@ -252,6 +252,9 @@ def test_a_bad_number_costs_one_message_only() -> None:
         for bad in ("x", "1_0", {}, [1]):
             with pytest.raises((ValueError, ArithmeticError, TypeError, BadFrame)):
                 wire.state("update", lastPrice=bad)
+        for bad in (1.5, 1767240000000, "1e9", "9999-01-01T08:00:00.000Z"):
+            with pytest.raises((ValueError, TypeError)):
+                wire.state("update", fundingTimestamp=bad)
         assert wire.state("update", bidPrice=87999)[Ticker].last == 88000
 
 

@@ -2,11 +2,13 @@
 
 import re
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from msgspec import Struct, inspect
@@ -14,20 +16,33 @@ from msgspec.structs import replace
 
 from streamer import registry
 from streamer.book_stream import BookStream
-from streamer.decode import _concrete
+from streamer.catalog import Catalog, parse_instruments
+from streamer.ctx import WHOLE
+from streamer.decode import HANDLER_ERRORS, _concrete
 from streamer.encode import encode
+from streamer.errors import BadFrame
 from streamer.line import proof_of
+from streamer.recorded import instruments_in
+from streamer.recording import Line
 from streamer.replay import Replayer
-from streamer.spec import Feed, FromRequest, FromRest, On, Poll, fill
+from streamer.spec import Ctx, Feed, FromRequest, FromRest, On, Poll, UnknownId, fill
 from streamer.symbols import parse
-from streamer.types import KIND, BookDelta, BookSnapshot, BookStale, Gap, Status, Tick, Trade
+from streamer.types import KIND, BookDelta, BookSnapshot, BookStale, Gap, Instrument, Status, Tick, Trade
+from streamer.urls import market_of_url
+from streamer.wire import MOST_MS
 from tests import sessions
 
 SESSIONS = sessions.paths()
 EXCHANGES = registry.built()
 by_session = pytest.mark.parametrize("path", SESSIONS, ids=sessions.name)
 by_exchange = pytest.mark.parametrize("exchange", EXCHANGES)
-NUMBER = re.compile(rb"(?<![\d.])\d{6,}(?![\d.])")
+INTEGER = re.compile(rb"(?<![\w.-])\d+(?![\w.:-])")
+DATE = re.compile(rb"\d{4}-\d\d-\d\d[T ]")
+HUGE = b"9" * 30, b"%d" % (2**64 - 1), b"%d" % (WHOLE - 1), b"%d" % (MOST_MS - 1)
+"""Beyond all bounds; the largest that plain JSON keeps as it is; within that of an id; within that of a time in ms."""
+ENOUGH = 2000
+"""Bytes of a message. Behind them the same comes again."""
+FRAMES = 5
 YEAR_2010, YEAR_2100 = 1262304000 * 10**9, 4102444800 * 10**9
 
 
@@ -258,16 +273,131 @@ def test_every_frame_mutated_costs_one_message(path: Path) -> None:
         assert sum(replayer.summary().bad.values()) == bad
 
 
+def huge(payload: bytes) -> Iterator[bytes]:
+    """With each of its integers made one that has no place in 64 bits, or loses it when it is multiplied; and so each of its days."""
+    for found in INTEGER.finditer(payload, 0, ENOUGH):
+        for other in HUGE:
+            yield payload[: found.start()] + other + payload[found.end() :]
+    for found in DATE.finditer(payload, 0, ENOUGH):
+        for year in (b"0001", b"9999"):
+            yield payload[: found.start()] + year + payload[found.start() + len(year) :]
+
+
+def integers_of(kind: type[Tick[Any]]) -> list[str]:
+    """The names of a tick's fields that are integers, or None."""
+    return [name for name, hint in get_type_hints(kind).items() if int in (hint, *get_args(hint))]
+
+
+INTEGERS = {kind: integers_of(kind) for kind in (*KIND, Gap, Status, Instrument)}
+
+
+def assert_whole(tick: Tick[Any], of: bytes) -> None:
+    for name in INTEGERS[type(tick)]:
+        value = getattr(tick, name)
+        assert value is None or (type(value) is int and abs(value) < 1 << 63), (of, tick)
+
+
 @by_session
 def test_numbers_out_of_all_reason_reach_nobody(path: Path) -> None:
-    """Whatever stands in place of a time, an id or a sequence number: what comes out fits into 64 bits."""
-    _, _, replayer = sessions.run(path)
-    for line in [line for line in sessions.lines(path) if line.dir == "in"] + sessions.answers(path):
-        payload = line.payload()
-        for found in NUMBER.finditer(payload):
-            for tick in replayer.feed_raw(line, payload[: found.start()] + b"9" * 30 + payload[found.end() :]):
-                whole = [v for f in tick.__struct_fields__ if isinstance(v := getattr(tick, f), int)]
-                assert all(abs(v) < 1 << 63 for v in whole), tick
+    """Whatever stands in place of a time, an id or a sequence number: what comes out is whole, and fits into 64 bits."""
+    for numbers in ("float", "decimal"):
+        _, _, replayer = sessions.run(path, numbers=numbers)
+        for line in [line for line in sessions.lines(path) if line.dir == "in"] + sessions.answers(path):
+            for mutant in huge(line.payload()):
+                for tick in replayer.feed_raw(line, mutant):
+                    assert_whole(tick, mutant)
+
+
+def integers_in(found: Any) -> Iterator[int]:
+    """All inside of answers, or of what handlers keep."""
+    if isinstance(found, int):
+        yield found
+    elif isinstance(found, Struct):
+        yield from integers_in([getattr(found, name) for name in found.__struct_fields__])
+    elif isinstance(found, dict):
+        yield from integers_in([*found, *found.values()])
+    elif isinstance(found, list | tuple):
+        for inner in found:
+            yield from integers_in(inner)
+
+
+def handled(feed: Feed, decode: Callable[[bytes, Ctx[Any]], Any], payload: bytes, ctx: Ctx[Any]) -> Sequence[Any]:
+    """What the handlers answer; nothing where the frame is bad."""
+    try:
+        return [decode(message, ctx) for message in (feed.framing(payload) if feed.framing is not None else [payload])]
+    except (BadFrame, UnknownId, *HANDLER_ERRORS):
+        return ()
+
+
+@by_session
+def test_numbers_out_of_all_reason_are_in_no_answer_and_are_not_kept(path: Path) -> None:
+    """Ahead of the hub, which drops most of what comes behind a number that broke a book, and which sees no controls."""
+    feed, answered = sessions.feed(path), 0
+    catalog = Catalog(feed)
+    catalog.update(instruments_in(feed, sessions.lines(path)))
+    frames = [line for line in sessions.lines(path) if line.dir == "in"]
+    for num in (float, Decimal):
+        decode, lines = feed.normalize.compile(num), dict[Any, Ctx[Any]]()
+        for line in frames:
+            market = market_of_url(feed, line.url)
+            ctx = lines.setdefault(line.conn, Ctx(feed.name, market, catalog.tables[market], num))
+            ctx.ts_recv, known = line.time_ns() or 0, ctx.mem
+            for mutant in huge(line.payload()):
+                ctx.mem = deepcopy(known)
+                out = handled(feed, decode, mutant, ctx)
+                answered += bool(out)
+                assert all(abs(number) < 1 << 63 for number in integers_in([out, ctx.mem])), (mutant, out)
+            ctx.mem = known
+            handled(feed, decode, line.payload(), ctx)
+    assert answered or not frames
+
+
+@by_session
+def test_numbers_out_of_all_reason_are_in_no_list_of_instruments(path: Path) -> None:
+    feed, understood = sessions.feed(path), 0
+    for line in (line for line in sessions.lines(path) if line.dir == "http"):
+        for mutant in huge(line.payload()):
+            try:
+                instruments = parse_instruments(feed, mutant, 0)
+            except BadFrame:
+                continue
+            understood += len(instruments)
+            for instrument in instruments:
+                assert_whole(instrument, mutant)
+    if feed.name in ("binanceusdm", "deribit", "okx"):
+        assert understood, "a number that tells us nothing refuses no list"
+
+
+PLACES = [
+    ("binance", "@depth", "E"), ("binance", "@depth", "U"), ("binance", "@depth", "u"), ("binance", "@trade", "T"),
+    ("binanceusdm", "@depth", "pu"), ("bitbank", "depth_diff_", "s"), ("bitbank", "transactions_", "executed_at"),
+    ("bitmex", '"orderBookL2"', "id"), ("bybit", "orderbook.", "u"), ("bybit", "orderbook.", "ts"),
+    ("coinbaseexchange", '"type":"match"', "trade_id"), ("deribit", '"book.', "prev_change_id"), ("deribit", '"book.', "timestamp"),
+    ("htx", ".mbp.", "seqNum"), ("htx", ".mbp.", "prevSeqNum"), ("htx", '"ch":"market.', "ts"), ("kraken", '"trade"', "trade_id"),
+    ("kraken", '"book"', "checksum"), ("kucoin", "/market/level2", "sequenceEnd"), ("kucoin", "/market/level2", "time"),
+    ("okx", '"books"', "seqId"), ("okx", '"books"', "prevSeqId"), ("okx", '"trades"', "ts"), ("okx", '"mark-price"', "ts"),
+]  # fmt: skip
+"""Where venues write times and numbers in a sequence: what stands in such a frame, and the field."""
+
+
+@pytest.mark.parametrize(("exchange", "mark", "name"), PLACES)
+def test_a_number_out_of_all_reason_makes_a_bad_frame_and_nothing_else(exchange: str, mark: str, name: str) -> None:
+    place, seen = re.compile(rf'"{name}": ?"?(\d+)'.encode()), 0
+    for path in of(exchange):
+        before: list[Line] = []
+        for line in sessions.lines(path):
+            payload = line.payload()
+            if line.dir == "in" and mark.encode() in payload and (found := place.search(payload)) and seen < FRAMES:
+                seen += 1
+                _, _, replayer = sessions.run(path, before)
+                was = replayer.summary()
+                ticks = replayer.feed_raw(line, payload[: found.start(1)] + b"9" * 30 + payload[found.end(1) :])
+                now = replayer.summary()
+                assert now.bad - was.bad in (Counter(shape=1), Counter(number=1)), payload
+                assert (now.unknown, now.unknown_ids, now.frames) == (was.unknown, was.unknown_ids, was.frames + 1)
+                assert all(isinstance(t, BookStale) and t.reason == "bad_frame" for t in ticks), ticks
+            before.append(line)
+    assert seen, "no frame of the sessions has this"
 
 
 @by_session

@@ -120,6 +120,8 @@ def test_topics_and_their_answers(symbol: str, kind: str, interval: str, arg: di
 def test_errors_and_notices() -> None:
     wire = Wire()
     assert wire({"id": "7", "event": "error", "code": "60014", "msg": "Requests too frequent"}) == Reject(7, "Requests too frequent")
+    with pytest.raises(BadFrame):
+        wire({"id": "9" * 30, "event": "error", "code": "60014", "msg": "Requests too frequent"})
     assert wire({"event": "error", "code": "60014", "msg": "Requests too frequent"}) == Unknown("error")
     assert wire({"event": "notice", "code": "64008", "msg": "soon"}) == Restart("notice 64008", planned=True)
     assert wire({"event": "notice", "code": "64009", "msg": "?"}) == Unknown("notice")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.times import EPOCH, nanoseconds, rfc3339, rfc3339_or_none
+from streamer.times import EPOCH, MOST_DAYS, nanoseconds, rfc3339, rfc3339_or_none
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,25 @@ def test_as_datetime_has_it(naive: datetime, minutes: int) -> None:
         assert rfc3339(when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")) == expected
         in_ms = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         assert rfc3339(in_ms) == expected // 1_000_000 * 1_000_000
+
+
+@pytest.mark.parametrize("year", ["0001", "1677", "2262", "9999"])
+def test_what_has_no_place_in_64_bits_is_refused(year: str) -> None:
+    for form in ("{}-05-01T00:00:00.000Z", "{}-05-01T00:00:00Z", "{}-05-01T00:00:00.5+99:59", "{}-05-01T00:00:00-99:59"):
+        text = form.format(year)
+        if year == "1677":  # most of that year has a place
+            text = text.replace("-05-", "-01-")
+        with pytest.raises(ValueError, match="out of range"):
+            rfc3339(text)
+    with pytest.raises(ValueError, match="out of range"):
+        nanoseconds(datetime(int(year), 1 if year == "1677" else 5, 1, tzinfo=UTC))
+
+
+def test_what_is_let_through_has_a_place_with_days_to_spare() -> None:
+    for days in (MOST_DAYS, -MOST_DAYS):
+        text = f"{EPOCH + timedelta(days):%Y-%m-%d}"
+        for zone in ("-99:59", "+99:59", "Z"):
+            assert abs(rfc3339(f"{text}T23:59:60.999999999{zone}")) + 5 * 86400 * 10**9 < 1 << 63
 
 
 def test_missing_stays_missing() -> None:
