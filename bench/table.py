@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamer import book
+from streamer.daemon.memory import resident
 
 ROUNDS = 7
 """The least number of rounds that a figure is taken from. `--quick` takes fewer, and its figures are good for nothing but trying."""
@@ -214,7 +215,10 @@ def pin(where: set[int], pid: int = 0) -> None:
 
 def rss() -> int:
     """Bytes of memory that this process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    held = resident()
+    if held is None:
+        raise SystemExit("this system does not tell how much memory a process holds (no /proc/self/statm)")
+    return held
 
 
 def cpu_of(pid: int) -> float:

@@ -53,7 +53,7 @@ class BookSide(Generic[N]):
             sizes = {price: size for price, size in sizes.items() if size}
         keys = sorted(_negatives(sizes) if self.ascending else sizes)
         if keys and (keys[-1] >= 0 if self.ascending else keys[0] <= 0):
-            raise BadLevel(f"price {keys[-1] if self.ascending else keys[0]} in a snapshot")
+            raise BadLevel(f"price {negative(keys[-1]) if self.ascending else keys[0]} in a snapshot")
         self.sizes, self.keys = sizes, keys
 
     def update(self, levels: Sequence[Level[N]]) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 
 from streamer.decode import HANDLER_ERRORS, plain, rest
+from streamer.disk import put
 from streamer.errors import BadFrame, IoFailure, UnknownSymbol, nearest
 from streamer.gates import Gates
 from streamer.io import Io
@@ -134,10 +134,7 @@ class Cache:
             return
         path = self.folder / f"{exchange}.json"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            new = path.with_suffix(f".{os.getpid()}.new")
-            new.write_bytes(_ENCODE(instruments))
-            new.replace(path)
+            put(path, _ENCODE(instruments))
         except OSError as e:
             log.warning("instrument cache %s cannot be written: %s", path, e)
 

@@ -18,7 +18,7 @@ StreamerError                   something `streamer` can name; str() is one clea
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class StreamerError(Exception):
@@ -53,6 +53,12 @@ class NotReady(StreamerError):
     """Not every stream came live in time."""
 
     exit_code = 69
+
+
+def not_ready(seconds: float, waiting: Sequence[str]) -> NotReady:
+    """That after so many seconds these, each with its state, are not live."""
+    more = f" and {len(waiting) - 10} more" if len(waiting) > 10 else ""
+    return NotReady(f"not live after {seconds:g} s: {', '.join(waiting[:10])}{more}")
 
 
 class BookNotLive(StreamerError):

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from streamer.asks import check
-from streamer.errors import NotReady, UsageError
+from streamer.errors import UsageError, not_ready
 from streamer.kafka_inbox import Inbox
 from streamer.kafka_places import read_to_end
 from streamer.kafka_wants import Shape, Source, Wants
@@ -109,9 +109,7 @@ class KafkaStreamer:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            names = ", ".join(f"{s.key[0]}:{s.key[1]} {s.kind} ({self._wants.why(s)})" for s in waiting[:10])
-            more = f" and {len(waiting) - 10} more" if len(waiting) > 10 else ""
-            raise NotReady(f"not live after {timeout:g} s: {names}{more}") from None
+            raise not_ready(timeout, [f"{s.key[0]}:{s.key[1]} {s.kind} ({self._wants.why(s)})" for s in waiting]) from None
 
     def book(self, stream: str) -> LiveBook[Any] | None:
         """The live book of a stream that somebody subscribed to, or None while it is not known to be right, or no broker can be reached."""

@@ -56,7 +56,7 @@ class Inbox:
         if carrier is None:
             return
         if isinstance(tick, BookStale):
-            carrier.push((Broken(tick.symbol, tick.reason, tick.ts_recv),))
+            carrier.take(Broken(tick.symbol, tick.reason, tick.ts_recv))
         elif isinstance(tick, Gap):
             self._gap(tick)
         elif isinstance(tick, Status):
@@ -64,7 +64,7 @@ class Inbox:
         elif isinstance(tick, Instrument):
             self._listed(tick)
         else:
-            carrier.push((tick,))
+            carrier.take(tick)
 
     def overrun(self, lane: Lane, topic: str) -> None:
         """Kafka deleted what we had not read: told like any other loss."""
@@ -122,7 +122,7 @@ class Inbox:
         exchange, _, symbol = message.key().decode(errors="replace").partition(":")
         stream = self.hub.streams.get((exchange, symbol, "book", ""))
         if stream is not None and topic == lane.plan.books:
-            self.carriers[exchange].push((Broken(symbol, "bad_frame", time.time_ns()),))
+            self.carriers[exchange].take(Broken(symbol, "bad_frame", time.time_ns()))
 
     def _gap(self, tick: Gap[Any]) -> None:
         """Told as it was told. What is known of a book that lost ticks is nothing until the snapshot that follows."""

@@ -1,7 +1,7 @@
 """Where to begin to read in a Kafka cluster: at its end, its beginning or a time; books at the latest of their snapshots."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 from uuid import uuid4
 
@@ -80,18 +80,12 @@ class Places:
         newest: dict[bytes, Any] = {}
         latest = self._plan.latest
         for partition in partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(latest, partition), timeout=ASK_S)
-            if low == high:
-                continue
-            consumer.assign([TopicPartition(latest, partition, low)])
-            while consumer.position([TopicPartition(latest, partition)])[0].offset < high and not stop():
-                for m in consumer.consume(AT_ONCE, WAIT_S):
-                    if m.error() is not None:
-                        raise KafkaException(m.error())
-                    key = m.key()
-                    if key in keys and m.value() is not None:
-                        newest[key] = m
-            consumer.unassign()
+            for m in _held(consumer, latest, partition, stop):
+                if m.error() is not None:
+                    raise KafkaException(m.error())
+                key = m.key()
+                if key in keys and m.value() is not None:
+                    newest[key] = m
         return [m for key, m in newest.items() if self._bridged(consumer, key, m)]
 
     def _bridged(self, consumer: Consumer, key: bytes, message: Any) -> bool:
@@ -109,6 +103,17 @@ class Places:
         return True
 
 
+def _held(consumer: Consumer, topic: str, partition: int, stop: Callable[[], bool] = lambda: False) -> Iterator[Any]:
+    """All messages that a partition holds now, errors among them."""
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ASK_S)
+    if low == high:
+        return
+    consumer.assign([TopicPartition(topic, partition, low)])
+    while consumer.position([TopicPartition(topic, partition)])[0].offset < high and not stop():
+        yield from consumer.consume(AT_ONCE, WAIT_S)
+    consumer.unassign()
+
+
 async def read_to_end(link: Link, topic: str) -> list[Any]:
     """All messages that a topic holds now. Raises `IoFailure` and `UsageError`."""
 
@@ -120,10 +125,7 @@ async def read_to_end(link: Link, topic: str) -> list[Any]:
             if partitions.error is not None:
                 raise UsageError(f"kafka at {link.servers} has no topic {topic!r}")
             for partition in partitions.partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ASK_S)
-                consumer.assign([TopicPartition(topic, partition, low)])
-                while low < high and consumer.position([TopicPartition(topic, partition)])[0].offset < high:
-                    found += [m for m in consumer.consume(AT_ONCE, WAIT_S) if m.error() is None]
+                found += [m for m in _held(consumer, topic, partition) if m.error() is None]
         except KafkaException as e:
             raise IoFailure(f"kafka at {link.servers}: {e.args[0].str()}", "kafka") from None
         finally:

@@ -77,10 +77,7 @@ class Wants:
                 stream = self._stream(exchange, symbol, kind, shape.interval)
                 if stream.key not in self._inbox.lane_of:
                     new.setdefault(exchange if "{exchange}" in self._source.topic else "", []).append(stream)
-                if isinstance(stream, BookStream):
-                    stream.attach(box, shape.depth)
-                else:
-                    stream.attach(box)
+                stream.attach(box, shape.depth)
         for several in new.values():
             self._open_lane(several)
 

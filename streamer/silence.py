@@ -5,6 +5,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
+from streamer.disk import put
+
 log = logging.getLogger(__name__)
 LONGEST_NS: Final = 3 * 86400 * 1_000_000_000
 """No order is obeyed for longer."""
@@ -38,9 +40,6 @@ class Silence:
                 return
             self._until = until
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                new = self._path.with_suffix(".silent.new")
-                new.write_text(str(until), encoding="ascii")
-                new.replace(self._path)
+                put(self._path, str(until).encode())
             except OSError as e:
                 log.warning("%s ordered silence, which cannot be noted in %s: %s", self.exchange, self._path, e)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from streamer.asks import check
 from streamer.book_stream import BookStream
 from streamer.engine import Engine, Shape
-from streamer.errors import NotReady, UsageError
+from streamer.errors import UsageError, not_ready
 from streamer.io import Io
 from streamer.ledger import Ledger
 from streamer.line import Numbers
@@ -134,9 +134,7 @@ class Streamer:
                     await engine.changed()
         except TimeoutError:
             waiting, _ = engine.pending(sub.box)
-            names = ", ".join(f"{w.exchange}:{w.symbol} {w.kind} ({state})" for w, state in waiting[:10])
-            more = f" and {len(waiting) - 10} more" if len(waiting) > 10 else ""
-            raise NotReady(f"not live after {timeout:g} s: {names}{more}") from None
+            raise not_ready(timeout, [f"{w.exchange}:{w.symbol} {w.kind} ({state})" for w, state in waiting]) from None
 
     def book(self, stream: str) -> LiveBook[Any] | None:
         """The live book of a stream that somebody subscribed to, or None while it is not known to be right."""

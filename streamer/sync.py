@@ -41,7 +41,7 @@ class Sync(Generic[N]):
 
     __slots__ = (
         "_bounded", "_crossed_since", "_edge_keys", "_few", "_floor", "_fresh", "_held_levels", "_least", "_left", "applied", "asked",
-        "book", "checksum", "cut", "depth", "dropped", "edges", "grace", "held", "hold", "instrument", "live", "reach", "refused",
+        "book", "checksum", "cut", "depth", "dropped", "grace", "held", "hold", "instrument", "live", "reach", "refused",
         "repeats", "rule", "stale_reason", "summed", "thin", "ts_recv",
     )  # fmt: skip
 
@@ -65,9 +65,8 @@ class Sync(Generic[N]):
         self.reach = reach
         self.repeats = repeats
         self._bounded = depth is not None or reach is not None or repeats  # what most books are not, and need not pay for
-        self.edges: tuple[N | None, N | None] = (None, None)  # the worst (bid, ask) price known; None: the whole side is
         self.cut: tuple[Sequence[N], Sequence[N]] = NO_CUT  # (bid, ask) prices that the last delta pushed out, or brought from outside
-        self._edge_keys: tuple[N | None, N | None] = (None, None)  # as the book's sides have them
+        self._edge_keys: tuple[N | None, N | None] = (None, None)  # `edges`, as the book's sides have them
         self._left = MAX_HELD  # levels of the side of which least is known
         self._few = reach // 2 if reach is not None and not repeats else 0
         self._least = reach // 10 if reach is not None else 0
@@ -84,6 +83,12 @@ class Sync(Generic[N]):
         self._crossed_since: int | None = None
         self._floor: int | None = None  # the book was known to be this far; a snapshot from before it is old news
         self._held_levels = 0
+
+    @property
+    def edges(self) -> tuple[N | None, N | None]:
+        """The worst (bid, ask) price that is known; None: the whole side is."""
+        bid, ask = self._edge_keys
+        return bid, None if ask is None else negative(ask)
 
     @property
     def renewing(self) -> bool:
@@ -150,7 +155,8 @@ class Sync(Generic[N]):
             asks: list[Any] = self.book.asks.keys
             self.cut = NO_CUT
             if (low is not None and bids and bids[0] < low) or (high is not None and asks and asks[0] < high):
-                self.cut = self.book.bids.bound(self.edges[0]), self.book.asks.bound(self.edges[1])
+                bid, ask = self.edges
+                self.cut = self.book.bids.bound(bid), self.book.asks.bound(ask)
             if self.repeats:
                 self._narrow(self.reach)
             self._count_left()
@@ -259,11 +265,11 @@ class Sync(Generic[N]):
         cut = book.truncate(reach)
         if cut[0] or cut[1]:
             self.cut = list(chain(before[0], cut[0])), list(chain(before[1], cut[1]))
-            self._reaches(book.bids.worst if cut[0] else self.edges[0], book.asks.worst if cut[1] else self.edges[1])
+            bid, ask = self.edges
+            self._reaches(book.bids.worst if cut[0] else bid, book.asks.worst if cut[1] else ask)
 
     def _reaches(self, bid: N | None, ask: N | None) -> None:
         """The book is known as far as these prices; to its end where there is none."""
-        self.edges = bid, ask
         self._edge_keys = bid, None if ask is None else negative(ask)
 
     def _count_left(self) -> None:

@@ -49,9 +49,6 @@ def _any(text: str) -> int:
     fraction, sign, hours, minutes = m.groups()[6:]
     if second > 60:
         raise ValueError(f"{text!r:.60} has {second} seconds")
-    since = datetime(year, month, day, hour, minute, tzinfo=UTC) - EPOCH
-    if not -MOST_DAYS <= since.days <= MOST_DAYS:
-        raise ValueError(f"{text!r:.60} is out of range: its ns have no place in 64 bits")
+    minutes_ns = nanoseconds(datetime(year, month, day, hour, minute, tzinfo=UTC))
     offset = (int(hours) * 60 + int(minutes)) * (-60 if sign == "-" else 60) if sign else 0
-    seconds = since.days * 86400 + since.seconds + second - offset
-    return seconds * 1_000_000_000 + int((fraction or "")[:9].ljust(9, "0"))
+    return minutes_ns + (second - offset) * 1_000_000_000 + int((fraction or "")[:9].ljust(9, "0"))

@@ -34,6 +34,7 @@ PURE = "abc ast base64 binascii bisect collections contextlib datetime decimal d
 LAYERS = {
     # words: what ticks, symbols, times and errors are
     "words": Layer("types errors times symbols rules version"),
+    "disk": Layer("disk"),
     "books": Layer("book checksum sync", "words"),
     "spec": Layer("frames ctx answers handlers book_methods spec decode channels wire declaration urls", "words books"),
     # protocols of which the packets are read by a library
@@ -53,10 +54,10 @@ LAYERS = {
         "realio dial target proxies tls_proxy http picows_connect picows_socket websockets_socket", "words spec io",
         "asyncio socket ssl time ipaddress struct aiohttp yarl picows websockets python_socks",
     ),
-    "gates": Layer("gates silence", "words spec io", "asyncio threading"),
+    "gates": Layer("gates silence", "words spec io disk", "asyncio threading"),
     "engine": Layer(
         "line topics wants commands channels catalog listing delisting tasks snapshots watch session connection poller venue engine",
-        "words books spec registry hub io gates", "asyncio",
+        "words books spec registry hub io gates disk", "asyncio",
     ),
     "facade": Layer("streamer", "words hub subscription engine io recording transport", "asyncio concurrent threading queue platformdirs"),
     # does an exchange do what is declared of it? seen as any subscriber sees it
@@ -78,7 +79,7 @@ LAYERS = {
     "sim": Layer("sim sim.", "words books spec text recording normalizers registry engine replay", "asyncio aiohttp time struct hashlib"),
     # all of it under supervision, with servers, signals and clocks of its own
     "daemon": Layer(
-        "daemon daemon.", "words spec registry hub subscription io transport gates engine sinks",
+        "daemon daemon.", "words spec registry hub subscription io transport gates engine sinks disk",
         "asyncio gc socket signal time threading queue traceback tomllib types stat aiohttp prometheus_client platformdirs",
     ),
     "cli": Layer(

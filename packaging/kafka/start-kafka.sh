@@ -22,21 +22,12 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 libs=$dir/libs-$version tls=$dir/tls data=$dir/data-$port pid=$dir/kafka-$port.pid log=$dir/kafka-$port.log conf=$dir/server-$port.properties
 
-running() { [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2>/dev/null; }
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
-lacking() { echo "start-kafka.sh: $1" >&2; exit 3; }
-
-end() { # signal
-    running || { rm -f "$pid"; return 0; }
-    kill "-$1" "$(cat "$pid")"
-    for _ in $(seq 300); do running || break; sleep 0.1; done
-    running && { echo "start-kafka.sh: $(cat "$pid") does not end" >&2; exit 1; }
-    rm -f "$pid"
-}
+# shellcheck source=service.sh
+. "$here/service.sh"
 
 fetch() {
     [ -f "$libs/complete" ] && return
-    command -v mvn >/dev/null || lacking "Maven is missing; on Debian and Ubuntu: apt install maven"
+    maven_there
     echo "fetching Kafka $version" >&2
     rm -rf "$libs"
     # the plugin's version is pinned, so that the run is repeatable
@@ -100,7 +91,7 @@ P
 
 start() {
     running && listens && { echo "Kafka runs on 127.0.0.1:$port"; return; }
-    command -v java >/dev/null || lacking "Java is missing; on Debian and Ubuntu: apt install openjdk-17-jre-headless"
+    java_there
     fetch
     certify
     configure
@@ -112,14 +103,7 @@ start() {
     fi
     setsid "${java[@]}" kafka.Kafka "$conf" >>"$log" 2>&1 </dev/null &
     echo $! >"$pid"
-    for _ in $(seq 600); do
-        listens && { echo "Kafka $version listens on 127.0.0.1:$port"; return; }
-        running || break
-        sleep 0.1
-    done
-    echo "start-kafka.sh: Kafka did not start; the end of $log:" >&2
-    tail -20 "$log" >&2
-    exit 1
+    await "Kafka $version"
 }
 
 case ${1:-start} in
@@ -127,7 +111,7 @@ case ${1:-start} in
     stop) end TERM ;;
     kill) end KILL ;;
     wipe) end TERM && rm -rf "$data" "$conf" "$log" ;;
-    status) if running && listens; then echo "running on 127.0.0.1:$port"; else echo "not running"; exit 1; fi ;;
+    status) status ;;
     env) echo "STREAMER_KAFKA=127.0.0.1:$port" ;;
-    *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+    *) usage ;;
 esac

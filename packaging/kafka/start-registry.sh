@@ -15,13 +15,12 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 home=$dir/registry-$version pid=$dir/registry-$port.pid log=$dir/registry-$port.log
 
-running() { [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2>/dev/null; }
-listens() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
-lacking() { echo "start-registry.sh: $1" >&2; exit 3; }
+# shellcheck source=service.sh
+. "$here/service.sh"
 
 fetch() {
     [ -f "$home/complete" ] && return
-    command -v mvn >/dev/null || lacking "Maven is missing; on Debian and Ubuntu: apt install maven"
+    maven_there
     echo "fetching the registry" >&2
     rm -rf "$home"
     mkdir -p "$home"
@@ -34,32 +33,18 @@ fetch() {
 
 start() {
     running && listens && { echo "the registry runs on 127.0.0.1:$port"; return; }
-    command -v java >/dev/null || lacking "Java is missing; on Debian and Ubuntu: apt install openjdk-17-jre-headless"
+    java_there
     fetch
     setsid java -XX:TieredStopAtLevel=1 -Xmx256m -Dquarkus.http.host=127.0.0.1 -Dquarkus.http.port="$port" \
         -jar "$home"/apicurio-registry-app-*-runner.jar >"$log" 2>&1 </dev/null &
     echo $! >"$pid"
-    for _ in $(seq 600); do
-        listens && { echo "the registry listens on 127.0.0.1:$port"; return; }
-        running || break
-        sleep 0.1
-    done
-    echo "start-registry.sh: it did not start; the end of $log:" >&2
-    tail -20 "$log" >&2
-    exit 1
-}
-
-stop() {
-    running || { rm -f "$pid"; return 0; }
-    kill "$(cat "$pid")"
-    for _ in $(seq 200); do running || break; sleep 0.1; done
-    rm -f "$pid"
+    await "the registry"
 }
 
 case ${1:-start} in
     start) start ;;
-    stop) stop ;;
-    status) if running && listens; then echo "running on 127.0.0.1:$port"; else echo "not running"; exit 1; fi ;;
+    stop) end TERM ;;
+    status) status ;;
     env) echo "STREAMER_SCHEMA_REGISTRY=http://127.0.0.1:$port/apis/ccompat/v7" ;;
-    *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+    *) usage ;;
 esac

@@ -5,7 +5,6 @@ It survives kill -9. After a loss of power it is as old as the disk's last write
 """
 
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from streamer.daemon.config import Sink
+from streamer.disk import put
 from streamer.mailbox import StreamKey
 from streamer.types import BookStale, Gap, Tick
 
@@ -48,11 +48,8 @@ class Mark:
         keys = {*self._left, *streams}
         if self.path is None or keys == self._written:
             return
-        new = self.path.with_name(f"{self.path.name}.new")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new.write_bytes(msgspec.json.encode(sorted(keys)))
-            os.replace(new, self.path)
+            put(self.path, msgspec.json.encode(sorted(keys)), folder_mode=0o700)
         except OSError as e:
             log.warning("%s cannot be written: after a kill nobody would be told what was lost: %s", self.path, e.strerror or e)
         self._written = keys
