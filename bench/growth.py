@@ -29,8 +29,9 @@ from streamer.spec import FromRest
 KINDS = ("trade", "book")
 VENUE_COUNTS = (4, 8, 14)
 SYMBOL_COUNTS = (10, 100, 500, 2000)
-PER_VENUE = 10
-RATE = {"venues": 5.0, "symbols": 0.5}
+PER_VENUE = 60
+"""Memory comes in arenas of a megabyte: with ten symbols, of some 50 kB each, a venue alone would be measured to within half of that."""
+RATE = {"venues": 0.8, "symbols": 0.5}
 """Steps a second of each simulated market."""
 GROWING = "kraken"
 STARTING = ("okx", "bybit", "kraken")

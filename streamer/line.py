@@ -7,17 +7,19 @@ sample is kept.
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 from streamer.decode import HANDLER_ERRORS, check_decimals
 from streamer.errors import BadFrame
 from streamer.frames import Framing
 from streamer.hub import Carrier
 from streamer.rules import PROVE_NOTHING
-from streamer.spec import BookMethod, Ctx, Feed, FromRequest, FromRest, FromStream, Symbols, Unknown, UnknownId
+from streamer.spec import Ack, BookMethod, Ctx, Feed, FromRequest, FromRest, FromStream, Reject, Symbols, Unknown, UnknownId
 from streamer.sync import Sync
 from streamer.types import Instrument
 
+OnFrame: TypeAlias = Callable[[bytes, int], list[Any] | None]
 Numbers = Literal["float", "decimal"]
 NUM: dict[str, type[float] | type[Decimal]] = {"float": float, "decimal": Decimal}
 SAMPLE_BYTES = 512
@@ -55,7 +57,8 @@ class Tally:
 
 
 class Line:
-    """`on_frame` gives back what the engine must see to: controls and `Need`s, or None."""
+    """`on_frame(data, ts_recv)` takes a frame that arrived at `ts_recv` (ns). It gives back what the engine must see to: controls and
+    `Need`s, or None."""
 
     def __init__(self, feed: Feed, market: str, symbols: Symbols, numbers: Numbers, carrier: Carrier, tally: Tally) -> None:
         num = NUM[numbers]
@@ -65,36 +68,32 @@ class Line:
         self.tally = tally
         self.ctx: Ctx[Any] = Ctx(feed.name, market, symbols, num)
         self.ctx.wanted = carrier.wanted
+        self.on_frame: OnFrame = self._message if feed.framing is None else partial(self._framed, feed.framing)
         self._decode = feed.normalize.compile(num)
         self._check: Callable[[Any], None] | None = check_decimals if num is Decimal else None
-        self._framing = feed.framing
+        self._routes = carrier.routes
         self._answer = feed.ping.answer if feed.ping is not None else None
-
-    def on_frame(self, data: bytes, ts_recv: int) -> list[Any] | None:
-        """Take a frame that arrived at `ts_recv` (ns)."""
-        self.tally.frames += 1
-        self.ctx.ts_recv = ts_recv
-        return self._message(data, ts_recv) if self._framing is None else self._framed(self._framing, data, ts_recv)
 
     def _framed(self, framing: Framing, data: bytes, ts_recv: int) -> list[Any] | None:
         try:
             messages = framing(data)
         except BadFrame as e:
+            self.tally.frames += 1
             return None if data == self._answer else self._bad(e.reason, data, ts_recv)
         back: list[Any] = []
+        self.tally.frames += 1 - len(messages)  # each of them counts itself
         for message in messages:
             back += self._message(message, ts_recv) or ()
         return back or None
 
     def _message(self, data: bytes, ts_recv: int) -> list[Any] | None:
+        self.tally.frames += 1
+        ctx = self.ctx
+        ctx.ts_recv = ts_recv
         try:
-            out = self._decode(data, self.ctx)
-            if out is None:
-                return None
-            answers: Any = out
-            many = out.__class__ is list or out.__class__ is tuple
-            if self._check is not None:
-                self._check(out if many else (out,))
+            out: Any = self._decode(data, ctx)
+            if self._check is not None and out is not None:
+                self._check(out if out.__class__ is list or out.__class__ is tuple else (out,))
         except BadFrame as e:
             if e.reason == "json" and data == self._answer:
                 return None
@@ -104,11 +103,21 @@ class Line:
             return [e]
         except HANDLER_ERRORS:
             return self._bad("shape", data, ts_recv)
-        back = self.carrier.push(answers) if many else self.carrier.take(answers)
-        if back is not None:
-            for control in back:
-                if control.__class__ is Unknown:
-                    self.tally.name(self.tally.unknown, control.what)
+        by_symbol = self._routes.get(out.__class__)
+        if by_symbol is not None:  # `Carrier.take` of what most messages are, at once
+            route = by_symbol.get(out.symbol)
+            if route is not None:
+                need = route(out)
+                return None if need is None else [need]
+        return None if out is None else self._answers(out, data, ts_recv)
+
+    def _answers(self, out: Any, data: bytes, ts_recv: int) -> list[Any] | None:
+        back = self.carrier.push(out if out.__class__ is list or out.__class__ is tuple else (out,))
+        for control in back or ():
+            if control.__class__ is Unknown:
+                self.tally.name(self.tally.unknown, control.what)
+            elif isinstance(control, Ack | Reject) and not isinstance(control.key, str | int):
+                return self._bad("shape", data, ts_recv)  # a list, say, where a topic's name should stand
         return back
 
     def _bad(self, reason: str, data: bytes, ts: int) -> list[Any] | None:

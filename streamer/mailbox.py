@@ -62,6 +62,10 @@ def newest_control(old: Any, new: Any) -> Any:
     return replace(new, ts_from=old.ts_from, count=count)
 
 
+def _nobody() -> None:
+    """Nobody is to be woken."""
+
+
 class Mailbox:
     """The buffer, with the policies `block` and `disconnect`. `wake` is called when something was put into it while `asleep`."""
 
@@ -80,7 +84,7 @@ class Mailbox:
         self.closed = False
         self.error: Exception | None = None
         self.asleep = False
-        self.wake: Callable[[], None] = lambda: None
+        self.wake: Callable[[], None] = _nobody
         self.repair: Repair = lambda key: None
         self._buf: deque[Any] = deque()
         self._heavy = 0  # bytes of the levels in _buf
@@ -150,7 +154,8 @@ class Mailbox:
             tick = self._next()
         else:
             tick = self._buf.popleft()
-            if self._heavy and tick.__class__ in BOOK:
+            cls = tick.__class__
+            if cls is BookDelta or cls is BookSnapshot:
                 self._heavy -= LEVEL_BYTES * (len(tick.bids) + len(tick.asks))  # its `weight`
         self.delivered += 1
         return tick
@@ -182,6 +187,7 @@ class Mailbox:
         if self.asleep:
             self.asleep = False
             self.wake()
+        self.wake = _nobody  # whoever it woke holds this mailbox
 
     # the slow roads, which the other policies replace
 

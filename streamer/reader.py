@@ -5,7 +5,6 @@ Apart from `streamer.subscription`, so that it can be compiled: a tick then cost
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from streamer.mailbox import Mailbox
@@ -18,31 +17,32 @@ if nobody held it."""
 class Waker:
     """Puts the reader of a mailbox to sleep; `slept` counts how often. Belongs to the running loop."""
 
-    __slots__ = ("_box", "_name", "_waiter", "slept")
+    __slots__ = ("_box", "_loop", "_name", "_waiter", "slept")
 
-    def __init__(self, box: Mailbox, name: str) -> None:
+    def __init__(self, box: Mailbox, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._box = box
+        self._loop = loop
         self._name = name
         self._waiter: asyncio.Future[None] | None = None
         self.slept = 0
 
-    async def wait(self) -> None:
-        """Sleep until the mailbox wakes us: once for all that comes in one turn of the loop."""
-        if self._waiter is not None and not self._waiter.done():
+    def sleep(self) -> "asyncio.Future[None]":
+        """What to await until the mailbox wakes us: once for all that comes in one turn of the loop. A reader that is cancelled there needs
+        no care: its waiter is done then, and waking it does nothing."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
             raise RuntimeError(f"two tasks read subscription {self._name!r} at once; give each its own")
         self.slept += 1
+        waiter = self._waiter = self._loop.create_future()
         box = self._box
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiter = waiter
-        box.wake = partial(_wake, waiter)
+        box.wake = self._wake
         box.asleep = True
-        try:
-            await waiter
-        finally:
-            if self._waiter is waiter:  # a cancelled reader may find that another has come since
-                self._waiter = None
-                box.asleep = False
-                box.wake = _nobody
+        return waiter
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
 
 class Ticks:
@@ -66,7 +66,7 @@ class Ticks:
             except IndexError:
                 if box.closed:
                     self._end()
-            await self._waker.wait()
+            await self._waker.sleep()
 
 
 class Batches:
@@ -89,14 +89,5 @@ class Batches:
         while not len(box):
             if box.closed:
                 self._end()
-            await self._waker.wait()
+            await self._waker.sleep()
         return box.drain(self._most)
-
-
-def _nobody() -> None:
-    """Nobody waits."""
-
-
-def _wake(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)

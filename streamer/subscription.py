@@ -46,8 +46,9 @@ class Subscription:
         self.name = name
         self.box = box
         self._manager = manager
-        self._waker = Waker(box, name)
-        self._finalizer = weakref.finalize(self, _abandon, box, manager, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._waker = Waker(box, name, loop)
+        self._finalizer = weakref.finalize(self, _abandon, box, manager, loop)
         self._finalizer.atexit = False
 
     def __aiter__(self) -> Ticks:

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from feeds.binance import FEED as BINANCE
+from feeds.htx import FEED as HTX
 from feeds.kraken import FEED as KRAKEN
 from feeds.okx import FEED as OKX
 from streamer import frames
@@ -196,3 +197,14 @@ def test_the_state_machine_of_each_method() -> None:
         assert (sync.hold, sync.asked, proof_of(method), sync.live) == (hold, asked, proof, False)
         assert sync.depth == (10 if method is KRAKEN.book["spot"] else None)
         assert sync.grace == (2 * 10**9 if isinstance(method, FromRest) else 10**9)
+
+
+@pytest.mark.parametrize("name", [b"[]", b"{}", b"1.5", b"null"])
+def test_an_answer_that_names_its_topic_by_no_name_is_a_bad_frame(name: bytes) -> None:
+    """A dict's look-up of it would raise, and end the connection."""
+    tally = Tally()
+    line = Line(HTX, "spot", Symbols(), "float", Carrier("test"), tally)
+    back = line.on_frame(gzip.compress(b'{"id":"1","status":"ok","subbed":%s,"ts":1}' % name), 1)
+    assert back is not None
+    assert [type(b) for b in back] == [BadFrame]
+    assert tally.bad == {"shape": 1}
