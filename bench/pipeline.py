@@ -16,10 +16,12 @@ from bench.peers import Column as Peer
 from bench.peers import columns
 from bench.recordings import FILES, Recording, load
 from bench.table import COMPILED, Column, Run, paired, ratio, spread
+from streamer.errors import BadFrame
 from streamer.hub import Carrier, Hub
 from streamer.mailbox import Mailbox
 from streamer.policies import mailbox
 from streamer.recorded import RecordedVenue
+from streamer.spec import UnknownId
 from streamer.streams import Need
 from streamer.subscription import Subscription
 from streamer.types import Instrument
@@ -35,6 +37,7 @@ CRYPTOFEED = {
     "open_interest": ["open_interest"], "index": ["index"], "liquidations": ["liquidation"],
 }  # fmt: skip
 """Its channels, as our kinds."""
+REST = "the rest is routing, gap check, book, delivery and the turn of the loop"
 SAME = "ours is asked only for the kinds that reached cryptofeed's user (of deribit's options it makes one tick of five)"
 
 
@@ -141,6 +144,22 @@ def baseline(recording: Recording) -> int:
     return time.process_time_ns() - began
 
 
+def normalizing(recording: Recording) -> int:
+    """CPU ns of typed decode and handlers alone, on the same frames. What ours takes more is hub, books, delivery and the loop."""
+    venue, _ = _ready(recording, mailbox("drop_oldest", 1, 256), "float")
+    lines = {name: line for name, (_, line) in venue.lines.items()}
+    frames = [(lines[s.line]._decode, s.data, lines[s.line].ctx, s.ts) for s in recording.steps if s.frame]
+    gc.collect()
+    began = time.process_time_ns()
+    for decode, data, ctx, ts in frames:
+        ctx.ts_recv = ts
+        try:
+            decode(data, ctx)
+        except (BadFrame, UnknownId):
+            continue
+    return time.process_time_ns() - began
+
+
 def several(recording: Recording, once: Callable[[], int]) -> float:
     """CPU ns of one pass; a small recording is gone through several times, so that a round is not over before it began."""
     times = max(1, LEAST // len(recording.steps))
@@ -167,6 +186,7 @@ def measure(recording: Recording, rounds: int, peers: Sequence[Peer]) -> tuple[d
     able = [peer for peer in peers if "skip" not in peer.round(recording.exchange)]
     sides: dict[str, Callable[[], float]] = {"ours": lambda: several(recording, mine)}
     sides["orjson"] = lambda: several(recording, lambda: baseline(recording))
+    sides["normalize"] = lambda: several(recording, lambda: normalizing(recording))
     kinds = {kind for peer in able if peer.key == "cryptofeed" for kind in told_kinds(peer.round(recording.exchange)["events"])}
     if kinds:
         sides["same"] = lambda: several(recording, same)
@@ -174,7 +194,9 @@ def measure(recording: Recording, rounds: int, peers: Sequence[Peer]) -> tuple[d
     assert len(set(ticks)) == 1, f"{recording.exchange}: {sorted(set(ticks))} ticks in different rounds"
     n = len(recording.steps)
     row: dict[str, Any] = {"exchange": recording.exchange, "messages": n, "ticks": ticks[0]}
-    row |= {"us": spread(x / n / 1e3 for x in costs["ours"]), "orjson_us": spread(x / n / 1e3 for x in costs["orjson"])}
+    row |= {
+        f"{key}us": spread(x / n / 1e3 for x in costs[of]) for key, of in (("", "ours"), ("orjson_", "orjson"), ("normalize_", "normalize"))
+    }
     row |= {"ratio": ratio(costs["ours"], costs["orjson"])}
     row |= {f"{peer.key} to ours": ratio(costs[peer.key], costs["ours"]) for peer in able}
     if kinds:
@@ -234,7 +256,9 @@ def main() -> None:
         print("no peer is installed: run `make bench-peers`")
     table = run.section(
         "pipeline", Column("exchange", "recording"), Column("messages", "messages"),
-        Column("ticks", "ticks"), Column("us", "CPU us", ".2f"), Column("orjson_us", "orjson us", ".2f"),
+        Column("ticks", "ticks"), Column("us", "CPU us", ".2f"),
+        Column("normalize_us", "of that decode and handlers", ".2f", REST),
+        Column("orjson_us", "orjson us", ".2f"),
         Column("ratio", "x orjson.loads", ".2f"),
         *(Column(f"{p.key} to ours", f"{p.title} / ours", ".1f", p.does) for p in peers),
         *([Column("cryptofeed to same", "cryptofeed / ours, same kinds", ".1f", SAME)] if peers else []),

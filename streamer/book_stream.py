@@ -11,7 +11,7 @@ from streamer.ledger import Ledger
 from streamer.mailbox import LEVEL_BYTES, Mailbox, weight
 from streamer.spec import Broken, Checked
 from streamer.streams import Need, Source, Stream
-from streamer.sync import NO_CUT, Sync
+from streamer.sync import Sync
 from streamer.types import BookDelta, BookSnapshot, BookStale, Instrument, Level, Quote, Status, Tick
 from streamer.views import DepthView, Scale, scale_levels, scale_tick
 
@@ -234,11 +234,10 @@ class BookSource(Source["BookStream"]):
         if taken == "applied":
             if stream.leader is self:
                 stream.ts_last = tick.ts_recv
-                cut = sync.cut
-                if cut is not NO_CUT and (cut[0] or cut[1]):
-                    tick = _with_cut(tick, *cut)
+                if sync.noted and (sync.cut[0] or sync.cut[1]):
+                    tick = _with_cut(tick, *sync.cut)
                 stream.publish_book(tick, sync.book)
-            return self.need() if sync.thin else None
+            return self.need() if sync.noted and sync.thin else None
         if taken == "stale":
             return self._fallen(tick.ts_recv)
         return None if sync.live else self.need()

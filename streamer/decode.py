@@ -144,12 +144,11 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
             hit = get(found) or resolve(found)
             if hit is None:
                 return slow(data, ctx, other, None)
-            decode, handle = hit
             try:
-                message = decode(data)
+                message = hit[0](data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
                 return slow(data, ctx, other, e)
-            return handle(message, ctx)
+            return hit[1](message, ctx)
 
         return road
 
@@ -247,6 +246,18 @@ def _sane(x: Decimal) -> bool:
         return False
     exponent = x.as_tuple().exponent
     return isinstance(exponent, int) and exponent >= LEAST
+
+
+def checked(decode: Decode) -> Decode:
+    """The normalizer with its answers checked, for exact mode: `check_decimals`."""
+
+    def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
+        out = decode(data, ctx)
+        if out is not None:
+            check_decimals(out if isinstance(out, list | tuple) else (out,))
+        return out
+
+    return road
 
 
 def check_decimals(answers: Sequence[Any]) -> None:

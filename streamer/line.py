@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from streamer.decode import HANDLER_ERRORS, check_decimals
+from streamer.decode import HANDLER_ERRORS, checked
 from streamer.errors import BadFrame
 from streamer.frames import Framing
 from streamer.hub import Carrier
@@ -69,8 +69,7 @@ class Line:
         self.ctx: Ctx[Any] = Ctx(feed.name, market, symbols, num)
         self.ctx.wanted = carrier.wanted
         self.on_frame: OnFrame = self._message if feed.framing is None else partial(self._framed, feed.framing)
-        self._decode = feed.normalize.compile(num)
-        self._check: Callable[[Any], None] | None = check_decimals if num is Decimal else None
+        self._decode = feed.normalize.compile(num) if num is float else checked(feed.normalize.compile(num))
         self._routes = carrier.routes
         self._answer = feed.ping.answer if feed.ping is not None else None
 
@@ -92,8 +91,6 @@ class Line:
         ctx.ts_recv = ts_recv
         try:
             out: Any = self._decode(data, ctx)
-            if self._check is not None and out is not None:
-                self._check(out if out.__class__ is list or out.__class__ is tuple else (out,))
         except BadFrame as e:
             if e.reason == "json" and data == self._answer:
                 return None

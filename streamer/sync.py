@@ -30,6 +30,8 @@ MAX_HELD_LEVELS = 100_000
 """Levels in them: some 20 MB."""
 CROSSED_GRACE_NS = 1_000_000_000
 NO_CUT: Final[tuple[Sequence[Any], Sequence[Any]]] = ((), ())
+NO_EDGE: Final[Any] = float("-inf")
+"""The key of a side that is known to its end: no price lies beyond it, neither a float nor a Decimal."""
 Checksum: TypeAlias = Callable[..., int]
 """``checksum(book, instrument)``: what the venue's number for the book must be."""
 Taken: TypeAlias = Literal["applied", "dropped", "held", "stale"]
@@ -40,8 +42,8 @@ class Sync(Generic[N]):
     """Keeps `book` of `instrument`. `live` tells whether it is known to be right; `stale_reason` why not."""
 
     __slots__ = (
-        "_bounded", "_crossed_since", "_edge_keys", "_few", "_floor", "_fresh", "_held_levels", "_least", "_left", "applied", "asked",
-        "book", "checksum", "cut", "depth", "dropped", "grace", "held", "hold", "instrument", "live", "reach", "refused",
+        "_bounded", "_crossed_since", "_edge_keys", "_few", "_floor", "_fresh", "_held_levels", "_least", "_left", "applied",
+        "asked", "book", "checksum", "cut", "depth", "dropped", "grace", "held", "hold", "instrument", "live", "noted", "reach", "refused",
         "repeats", "rule", "stale_reason", "summed", "thin", "ts_recv",
     )  # fmt: skip
 
@@ -66,11 +68,12 @@ class Sync(Generic[N]):
         self.repeats = repeats
         self._bounded = depth is not None or reach is not None or repeats  # what most books are not, and need not pay for
         self.cut: tuple[Sequence[N], Sequence[N]] = NO_CUT  # (bid, ask) prices that the last delta pushed out, or brought from outside
-        self._edge_keys: tuple[N | None, N | None] = (None, None)  # `edges`, as the book's sides have them
+        self._edge_keys: tuple[Any, Any] = (NO_EDGE, NO_EDGE)  # `edges`, as the book's sides have them
         self._left = MAX_HELD  # levels of the side of which least is known
         self._few = reach // 2 if reach is not None and not repeats else 0
         self._least = reach // 10 if reach is not None else 0
         self.thin = False  # is so little left of what the snapshot reached that another is due?
+        self.noted = depth is not None or repeats  # was anything cut by the last delta, or is it thin? Always looked at where books are cut
         self.grace = grace
         self.book: Book[N] = Book()
         self.held: list[BookDelta[N]] = []
@@ -88,7 +91,7 @@ class Sync(Generic[N]):
     def edges(self) -> tuple[N | None, N | None]:
         """The worst (bid, ask) price that is known; None: the whole side is."""
         bid, ask = self._edge_keys
-        return bid, None if ask is None else negative(ask)
+        return None if bid is NO_EDGE else bid, None if ask is NO_EDGE else negative(ask)
 
     @property
     def renewing(self) -> bool:
@@ -122,13 +125,15 @@ class Sync(Generic[N]):
         last = tick.last
         if last is not None:
             book.seq = last
-        if self._bounded:
-            self._cut_off()
         self._fresh = False
         self.applied += 1
         self.ts_recv = tick.ts_recv
         bid_keys: list[Any] = bids.keys
         ask_keys: list[Any] = asks.keys
+        if self._bounded:
+            few, (low, high) = self._few, self._edge_keys
+            if self.noted or len(bid_keys) <= few or len(ask_keys) <= few or bid_keys[0] < low or ask_keys[0] < high:
+                self._cut_off()
         if not (bid_keys and ask_keys and bid_keys[-1] + ask_keys[-1] > 0):  # `crossed`
             self._crossed_since = None
         elif self._crossed_too_long(tick.ts_recv):
@@ -138,7 +143,7 @@ class Sync(Generic[N]):
             self._fall("checksum", tick)
             return "stale"
         if self._bounded:
-            if self._left < self._least:
+            if self.noted and self._left < self._least:
                 self._fall("thin", tick)
                 return "stale"
             if self.hold and (self.asked or self.repeats):  # `renewing`
@@ -154,12 +159,13 @@ class Sync(Generic[N]):
             bids: list[Any] = self.book.bids.keys
             asks: list[Any] = self.book.asks.keys
             self.cut = NO_CUT
-            if (low is not None and bids and bids[0] < low) or (high is not None and asks and asks[0] < high):
+            if (bids and bids[0] < low) or (asks and asks[0] < high):
                 bid, ask = self.edges
                 self.cut = self.book.bids.bound(bid), self.book.asks.bound(ask)
             if self.repeats:
                 self._narrow(self.reach)
             self._count_left()
+            self.noted = self.repeats or self.thin or self.cut is not NO_CUT
 
     def snapshot(self, tick: BookSnapshot[N], checksum: int | None = None) -> Sequence[BookSnapshot[N] | BookDelta[N]]:
         """Take a snapshot. The answer is what to publish: nothing when it was refused (if the book still waits, `asked` is then False: ask
@@ -270,12 +276,12 @@ class Sync(Generic[N]):
 
     def _reaches(self, bid: N | None, ask: N | None) -> None:
         """The book is known as far as these prices; to its end where there is none."""
-        self._edge_keys = bid, None if ask is None else negative(ask)
+        self._edge_keys = NO_EDGE if bid is None else bid, NO_EDGE if ask is None else negative(ask)
 
     def _count_left(self) -> None:
         low, high = self._edge_keys
-        left = MAX_HELD if low is None else len(self.book.bids.keys)
-        if high is not None and len(self.book.asks.keys) < left:
+        left = MAX_HELD if low is NO_EDGE else len(self.book.bids.keys)
+        if high is not NO_EDGE and len(self.book.asks.keys) < left:
             left = len(self.book.asks.keys)
         self._left = left
         self.thin = left < self._few
