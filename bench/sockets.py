@@ -126,8 +126,8 @@ def url_of(server: Server, load: Load) -> str:
     return f"{'wss' if load.tls else 'ws'}://127.0.0.1:{server.ports[load.tls]}/"
 
 
-async def ours(server: Server, load: Load, transport: str, folder: Path) -> Cost:
-    """The whole of `streamer`, as a user has it."""
+async def ours(server: Server, load: Load, transport: str, folder: Path, *, clocked: bool = False) -> Cost:
+    """The whole of `streamer`, as a user has it. Its reader counts, as the bare clients do; only a `clocked` one looks at the clock."""
     feed = venue.feed(url_of(server, load))
     Cache(folder).write(feed.name, venue.instruments(load.connections, time.time_ns()))
     async with Streamer(cache=folder, transport=transport) as s:
@@ -138,7 +138,7 @@ async def ours(server: Server, load: Load, transport: str, folder: Path) -> Cost
         await s.ready(sub, timeout=20)
         sub.take()
         counted, latencies = Counted(load.count), list[int]()
-        reading = asyncio.ensure_future((flooded if load.rate is None else timed)(sub, counted, latencies))
+        reading = asyncio.ensure_future((timed if clocked else flooded)(sub, counted, latencies))
         await asyncio.sleep(0.05)
         cost = await measured(server, load, counted, latencies)
         assert not sub.dropped, f"{sub.dropped} dropped"
@@ -255,13 +255,14 @@ class Bench:
         self.clients: dict[str, Callable[[Load], Awaitable[Cost]]] = {
             "ours": lambda load: ours(server, load, "picows", folder),
             "ours_websockets": lambda load: ours(server, load, "websockets", folder),
+            "clocked": lambda load: ours(server, load, "picows", folder, clocked=True),
             "picows": lambda load: bare_picows(server, load, secure),
             "websockets": lambda load: bare_websockets(server, load, secure),
         }
 
     def rounds(self, load: Load) -> dict[str, list[Cost]]:
-        """All clients, in turn."""
-        found: dict[str, list[Cost]] = {name: [] for name in self.clients}
+        """All clients, in turn; at a pace the clocked one too."""
+        found: dict[str, list[Cost]] = {name: [] for name in self.clients if name in CLIENTS or load.rate is not None}
         for n in range(self.run.rounds):
             for name in list(found) if n % 2 else reversed(list(found)):
                 found[name].append(uvloop.run(self.clients[name](load)))  # type: ignore[arg-type]
@@ -303,9 +304,9 @@ class Bench:
     def _paced_row(self, table: Any, rate: int, tls: bool, costs: dict[str, list[Cost]]) -> None:
         us = {name: [c.us for c in several] for name, several in costs.items()}
         to_picows, to_websockets = ratio(us["ours"], us["picows"]), ratio(us["ours"], us["websockets"])
-        late: dict[str, Spread] = {p: spread(percentile(c.latencies, float(p[1:])) for c in costs["ours"]) for p in ("p50", "p99", "p99.9")}
+        late: dict[str, Spread] = {p: spread(percentile(c.latencies, float(p[1:])) for c in costs["clocked"]) for p in ("p50", "p99", "p99.9")}
         how = "TLS" if tls else "plain"
-        values = {name: spread(several) for name, several in us.items()}
+        values = {name: spread(us[name]) for name in CLIENTS}
         table.row(rate=rate, how=how, to_picows=to_picows, to_websockets=to_websockets, **values, **late)
         if tls and rate == 3000:
             self.run.bar("CPU to that of bare picows, 3000/s over TLS", to_picows.median, 1.4)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from time import time_ns
 from typing import Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
@@ -31,6 +32,7 @@ class PicowsSocket(WSListener):
         self._max_frame = max_frame
         self._target = target
         self._heard = time.monotonic()
+        self._spoke = False
         self._parts: list[bytes] = []
         self._size = 0
         self._ending: Closed | None = None
@@ -67,13 +69,16 @@ class PicowsSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Called from the read callback."""
-        ts_recv = time.time_ns()
-        self._heard = time.monotonic()
+        ts_recv = time_ns()
+        self._spoke = True
         kind = frame.msg_type
         if frame.rsv1 | frame.rsv2 | frame.rsv3:
             self._fail("protocol", WSCloseCode.PROTOCOL_ERROR)
-        elif frame.fin and (kind is TEXT or kind is BINARY) and not self._parts:
-            self._message(frame.get_payload_as_bytes(), ts_recv)
+        elif frame.fin and (kind is TEXT or kind is BINARY) and not self._parts and frame.payload_size <= self._max_frame:
+            try:
+                self._deliver(frame.get_payload_as_bytes(), ts_recv)
+            except Exception:
+                self._undeliverable()
         else:
             self._other(frame, kind, ts_recv)
 
@@ -106,7 +111,11 @@ class PicowsSocket(WSListener):
             self._transport.send_ping()
 
     def heard(self) -> float:
-        """When anything last came in."""
+        """When anything last came in, as far as one knows who asks now and then: frames are not timed twice, so what came since the last
+        time is taken to have come just now."""
+        if self._spoke:
+            self._spoke = False
+            self._heard = time.monotonic()
         return self._heard
 
     async def wait_closed(self) -> Closed:
@@ -142,8 +151,11 @@ class PicowsSocket(WSListener):
         try:
             self._deliver(data, ts_recv)
         except Exception:
-            log.exception("%s: what takes the frames raised an error; the connection is given up", self._target.name)
-            self._fail("local", WSCloseCode.INTERNAL_ERROR)
+            self._undeliverable()
+
+    def _undeliverable(self) -> None:
+        log.exception("%s: what takes the frames raised an error; the connection is given up", self._target.name)
+        self._fail("local", WSCloseCode.INTERNAL_ERROR)
 
     def _hold(self, data: bytes, ts_recv: int) -> None:
         self._held.append((data, ts_recv))
