@@ -304,7 +304,8 @@ class Bench:
     def _paced_row(self, table: Any, rate: int, tls: bool, costs: dict[str, list[Cost]]) -> None:
         us = {name: [c.us for c in several] for name, several in costs.items()}
         to_picows, to_websockets = ratio(us["ours"], us["picows"]), ratio(us["ours"], us["websockets"])
-        late: dict[str, Spread] = {p: spread(percentile(c.latencies, float(p[1:])) for c in costs["clocked"]) for p in ("p50", "p99", "p99.9")}
+        clocked = [c.latencies for c in costs["clocked"]]
+        late: dict[str, Spread] = {p: spread(percentile(x, float(p[1:])) for x in clocked) for p in ("p50", "p99", "p99.9")}
         how = "TLS" if tls else "plain"
         values = {name: spread(us[name]) for name in CLIENTS}
         table.row(rate=rate, how=how, to_picows=to_picows, to_websockets=to_websockets, **values, **late)

@@ -18,6 +18,7 @@ TEXT: Final = WSMsgType.TEXT
 BINARY: Final = WSMsgType.BINARY
 MAX_PARTS: Final = 100_000
 """Frames of one message; empty ones cost memory too."""
+UNDELIVERABLE: Final = "%s: what takes the frames raised an error; the connection is given up"
 
 
 class PicowsSocket(WSListener):
@@ -78,7 +79,8 @@ class PicowsSocket(WSListener):
             try:
                 self._deliver(frame.get_payload_as_bytes(), ts_recv)
             except Exception:
-                self._undeliverable()
+                log.exception(UNDELIVERABLE, self._target.name)
+                self._fail("local", WSCloseCode.INTERNAL_ERROR)
         else:
             self._other(frame, kind, ts_recv)
 
@@ -151,11 +153,8 @@ class PicowsSocket(WSListener):
         try:
             self._deliver(data, ts_recv)
         except Exception:
-            self._undeliverable()
-
-    def _undeliverable(self) -> None:
-        log.exception("%s: what takes the frames raised an error; the connection is given up", self._target.name)
-        self._fail("local", WSCloseCode.INTERNAL_ERROR)
+            log.exception(UNDELIVERABLE, self._target.name)
+            self._fail("local", WSCloseCode.INTERNAL_ERROR)
 
     def _hold(self, data: bytes, ts_recv: int) -> None:
         self._held.append((data, ts_recv))
