@@ -51,7 +51,7 @@ class QuoteData(Struct, Generic[N], gc=False):
     A: N
 
 
-class DepthRest(Struct, Generic[N], rename="camel"):
+class DepthRest(Struct, Generic[N], rename="camel", gc=False):
     last_update_id: Int
     bids: Sequence[Level[N]]
     asks: Sequence[Level[N]]

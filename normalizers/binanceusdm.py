@@ -32,7 +32,7 @@ class Snapshot(DepthRest[N]):
     T: Ms
 
 
-class Interest(Struct, Generic[N], rename="camel"):
+class Interest(Struct, Generic[N], rename="camel", gc=False):
     open_interest: N
     time: Ms
 

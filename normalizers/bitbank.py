@@ -12,16 +12,16 @@ from streamer.types import BookDelta, BookSnapshot, Instrument, Level, N, Side, 
 from streamer.wire import Int, Ms, Row, T, digits, listed, ms, numbers
 
 
-class Data(Struct, Generic[T]):
+class Data(Struct, Generic[T], gc=False):
     data: T
 
 
-class Room(Struct, Generic[T]):
+class Room(Struct, Generic[T], gc=False):
     room_name: str
     message: Data[T]
 
 
-class Transaction(Struct, Generic[N]):
+class Transaction(Struct, Generic[N], gc=False):
     transaction_id: Int
     side: Side
     price: N
@@ -29,14 +29,14 @@ class Transaction(Struct, Generic[N]):
     executed_at: Ms
 
 
-class Diff(Struct, Generic[N]):
+class Diff(Struct, Generic[N], gc=False):
     a: Sequence[Level[N]]
     b: Sequence[Level[N]]
     t: Ms
     s: Int  # rises, and counts all pairs: nothing shows a loss
 
 
-class Whole(Struct, Generic[N]):
+class Whole(Struct, Generic[N], gc=False):
     """200 levels a side. What lies beyond is told as a sum (`asks_over`, `bids_under`), which no book of levels can hold."""
 
     asks: Sequence[Level[N]]

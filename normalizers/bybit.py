@@ -52,7 +52,7 @@ class Named(Push[T], gc=False, kw_only=True):
     topic: str
 
 
-class Fill(Struct, Generic[N]):
+class Fill(Struct, Generic[N], gc=False):
     T: Ms
     s: str
     S: Literal["Buy", "Sell"]

@@ -23,7 +23,7 @@ TAKER: Final[dict[str, Side]] = {"buy": "sell", "sell": "buy"}
 REFUSED: Final = re.compile(r"([A-Z0-9]+-[A-Z0-9]+) is ")
 
 
-class Match(Struct, Generic[N]):
+class Match(Struct, Generic[N], gc=False):
     """`side` is the maker's."""
 
     product_id: str
@@ -34,7 +34,7 @@ class Match(Struct, Generic[N]):
     time: str
 
 
-class Snapshot(Struct, Generic[N]):
+class Snapshot(Struct, Generic[N], gc=False):
     product_id: str
     bids: Sequence[Level[N]]
     asks: Sequence[Level[N]]

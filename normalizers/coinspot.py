@@ -11,7 +11,7 @@ from streamer.types import BookSnapshot, Instrument, Level, N, Ticker, Trade
 from streamer.wire import Row, listed, number
 
 
-class Ok(Struct):
+class Ok(Struct, gc=False):
     """Errors have another status, and so do not decode."""
 
     status: Literal["ok"]
@@ -23,7 +23,7 @@ class Latest(Ok):
     prices: dict[str, Row]
 
 
-class Order(Struct, Generic[N]):
+class Order(Struct, Generic[N], gc=False):
     rate: N
     amount: N
 

@@ -21,7 +21,7 @@ INTERVALS: Final = {"1min": "1m", "5min": "5m", "15min": "15m", "30min": "30m", 
 SIDES: Final[dict[str, Side]] = {"buy": "buy", "sell": "sell"}
 
 
-class Push(Struct, Generic[T], kw_only=True):
+class Push(Struct, Generic[T], kw_only=True, gc=False):
     tick: T
     ch: str = ""
     ts: Ms | None = None
@@ -32,7 +32,7 @@ class Data(Push[T], kw_only=True, rename={"tick": "data", "ch": "rep"}):  # what
     ch: str = ""
 
 
-class Mbp(Struct, Generic[N], kw_only=True, rename={"last": "seqNum", "prev": "prevSeqNum"}):  # a side may be left out
+class Mbp(Struct, Generic[N], kw_only=True, rename={"last": "seqNum", "prev": "prevSeqNum"}, gc=False):  # a side may be left out
     last: Int
     prev: Int | None = None
     event: Literal["snapshot", "update"] = "update"

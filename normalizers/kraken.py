@@ -21,7 +21,7 @@ V2_NAMES: Final = {"XBT": "BTC", "XDG": "DOGE"}
 BEST: Final = "bid", "bid_qty", "ask", "ask_qty"
 
 
-class Push(Struct, Generic[T]):
+class Push(Struct, Generic[T], gc=False):
     type: Literal["snapshot", "update"]
     data: list[T]
     timestamp: str | None = None
@@ -32,7 +32,7 @@ class WireLevel(Struct, Generic[N], gc=False):
     qty: N
 
 
-class BookData(Struct, Generic[N]):
+class BookData(Struct, Generic[N], gc=False):
     symbol: str
     bids: list[WireLevel[N]]
     asks: list[WireLevel[N]]
@@ -40,7 +40,7 @@ class BookData(Struct, Generic[N]):
     timestamp: str | None = None
 
 
-class TradeData(Struct, Generic[N]):
+class TradeData(Struct, Generic[N], gc=False):
     symbol: str
     side: Side
     price: N
@@ -49,7 +49,7 @@ class TradeData(Struct, Generic[N]):
     timestamp: str
 
 
-class Bar(Struct, Generic[N]):
+class Bar(Struct, Generic[N], gc=False):
     symbol: str
     interval: Int
     interval_begin: str

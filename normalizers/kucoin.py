@@ -26,12 +26,12 @@ class Named(Msg[T], gc=False):
     topic: str
 
 
-class Rest(Struct, Generic[T]):
+class Rest(Struct, Generic[T], gc=False):
     code: Literal["200000"]
     data: T
 
 
-class Match(Struct, Generic[N], rename="camel"):
+class Match(Struct, Generic[N], rename="camel", gc=False):
     """`side` is the taker's, `time` in ns."""
 
     symbol: str
@@ -57,13 +57,13 @@ class Update(Struct, Generic[N], rename="camel", gc=False):
     time: Ms | None = None
 
 
-class Best(Struct, Generic[N]):
+class Best(Struct, Generic[N], gc=False):
     bids: Sequence[N]
     asks: Sequence[N]
     timestamp: Ms
 
 
-class Last(Struct, Generic[N], rename="camel"):
+class Last(Struct, Generic[N], rename="camel", gc=False):
     best_bid: N | None
     best_bid_size: N | None
     best_ask: N | None
@@ -71,7 +71,7 @@ class Last(Struct, Generic[N], rename="camel"):
     time: Ms
 
 
-class Full(Struct, Generic[N]):
+class Full(Struct, Generic[N], gc=False):
     sequence: Int
     bids: Sequence[Level[N]]
     asks: Sequence[Level[N]]

@@ -72,7 +72,7 @@ class BookData(Struct, Generic[N], rename="camel", gc=False):
     seq_id: Int | None = None
 
 
-class Listing(Struct):
+class Listing(Struct, gc=False):
     code: Literal["0"]
     data: list[Row]
 
