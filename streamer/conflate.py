@@ -93,9 +93,7 @@ class Conflate(Mailbox):
             self._take_control(tick)
         else:
             self._put(key_of(tick), tick, 0)
-        if self.asleep:
-            self.asleep = False
-            self.wake()
+        self._rouse()
 
     def offer_book(self, tick: BookSnapshot[Any] | BookDelta[Any], heavy: int) -> None:
         """Take a book tick of this `weight`; what is unread of that book is merged with it."""
@@ -108,9 +106,7 @@ class Conflate(Mailbox):
             self._put(key, tick, heavy)
         else:
             self._merge(key, old, tick)
-        if self.asleep:
-            self.asleep = False
-            self.wake()
+        self._rouse()
 
     def pop(self) -> Any:
         """The stream that has waited longest. Raises IndexError when there is none."""

@@ -184,9 +184,7 @@ class Mailbox:
     def finish(self) -> None:
         """Take nothing more; what is queued can still be read."""
         self.closed = True
-        if self.asleep:
-            self.asleep = False
-            self.wake()
+        self._rouse()
         self.wake = _nobody  # whoever it woke holds this mailbox
 
     # the slow roads, which the other policies replace
@@ -213,6 +211,12 @@ class Mailbox:
         tick = self._pop_control()
         self._rough = bool(self._controls)
         return tick
+
+    def _rouse(self) -> None:
+        """(Written out where every tick passes.)"""
+        if self.asleep:
+            self.asleep = False
+            self.wake()
 
     def _forget(self) -> None:
         self._buf.clear()

@@ -25,6 +25,7 @@ class Waker:
         self._name = name
         self._waiter: asyncio.Future[None] | None = None
         self.slept = 0
+        box.wake = self._wake
 
     def sleep(self) -> "asyncio.Future[None]":
         """What to await until the mailbox wakes us: once for all that comes in one turn of the loop. A reader that is cancelled there needs
@@ -34,9 +35,7 @@ class Waker:
             raise RuntimeError(f"two tasks read subscription {self._name!r} at once; give each its own")
         self.slept += 1
         waiter = self._waiter = self._loop.create_future()
-        box = self._box
-        box.wake = self._wake
-        box.asleep = True
+        self._box.asleep = True
         return waiter
 
     def _wake(self) -> None:

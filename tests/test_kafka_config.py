@@ -1,5 +1,7 @@
 """The options of the Kafka sink: what is refused and how, what librdkafka is told, and that no secret shows."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,14 +49,18 @@ def test_the_contract_stands_above_everything() -> None:
     assert (conf["client.id"], conf["message.max.bytes"], conf["compression.type"]) == ("mine", 900_000, "lz4")
 
 
-def test_how_a_cluster_is_reached() -> None:
-    conf = Link.of(
-        SERVERS | SASL | {"ssl_ca": "/ca.pem", "ssl_certificate": "/c.pem", "ssl_key": "/k.pem", "ssl_key_password": "x"}
-    ).common()
+def test_how_a_cluster_is_reached(tmp_path: Path) -> None:
+    ca, certificate, key = (str(tmp_path / name) for name in ("ca.pem", "c.pem", "k.pem"))
+    link = Link.of(SERVERS | SASL | {"ssl_ca": ca, "ssl_certificate": certificate, "ssl_key": key, "ssl_key_password": "x"})
+    for path in (ca, certificate, key):
+        with pytest.raises(UsageError, match=re.escape(f"there is no file '{path}'")):
+            link.common()
+        Path(path).touch()
+    conf = link.common()
     assert (conf["security.protocol"], conf["sasl.mechanism"], conf["sasl.username"], conf["sasl.password"]) == (
         "sasl_ssl", "SCRAM-SHA-512", "me", "S3CR3T-CANARY",
     )  # fmt: skip
-    assert (conf["ssl.ca.location"], conf["ssl.certificate.location"], conf["ssl.key.location"]) == ("/ca.pem", "/c.pem", "/k.pem")
+    assert (conf["ssl.ca.location"], conf["ssl.certificate.location"], conf["ssl.key.location"]) == (ca, certificate, key)
     assert "enable.ssl.certificate.verification" not in conf, "nobody turns that off here"
 
 

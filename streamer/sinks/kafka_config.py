@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
@@ -88,7 +89,7 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return str(self.schema_registry_user_info)
 
     def common(self) -> dict[str, Any]:
-        """What producers, consumers and admin clients are told alike. Holds secrets."""
+        """What producers, consumers and admin clients are told alike. Holds secrets. Raises `UsageError` for a file that is not there."""
         conf: dict[str, Any] = {
             "bootstrap.servers": self.servers,
             "client.id": "streamer",
@@ -97,8 +98,11 @@ class Link(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         }
         if self.security.startswith("sasl"):
             conf |= {"sasl.mechanism": self.sasl_mechanism, "sasl.username": self.sasl_user, "sasl.password": self.sasl_password}
-        files = {"ssl.ca.location": self.ssl_ca, "ssl.certificate.location": self.ssl_certificate, "ssl.key.location": self.ssl_key}
-        conf |= {k: v for k, v in files.items() if v}
+        for key, path in (("ca", self.ssl_ca), ("certificate", self.ssl_certificate), ("key", self.ssl_key)):
+            if path:
+                if not Path(path).is_file():
+                    raise UsageError(f"kafka: ssl_{key}: there is no file {path!r}")
+                conf[f"ssl.{key}.location"] = path
         if self.ssl_key_password:
             conf["ssl.key.password"] = self.ssl_key_password
         return {k: _plain(v) for k, v in (conf | self.properties).items()}
