@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from streamer.decode import HANDLER_ERRORS, checked
 from streamer.errors import BadFrame
@@ -25,6 +25,7 @@ NUM: dict[str, type[float] | type[Decimal]] = {"float": float, "decimal": Decima
 SAMPLE_BYTES = 512
 NAMES_KEPT = 100
 """Different names of unknown messages counted apart; the rest are `other`."""
+ANSWERS: Final = frozenset[type]((Ack, Reject))
 
 
 class Tally:
@@ -113,7 +114,7 @@ class Line:
         for control in back or ():
             if control.__class__ is Unknown:
                 self.tally.name(self.tally.unknown, control.what)
-            elif isinstance(control, Ack | Reject) and not isinstance(control.key, str | int):
+            elif control.__class__ in ANSWERS and not isinstance(control.key, str | int):
                 return self._bad("shape", data, ts_recv)  # a list, say, where a topic's name should stand
         return back
 
