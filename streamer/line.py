@@ -25,7 +25,7 @@ NUM: dict[str, type[float] | type[Decimal]] = {"float": float, "decimal": Decima
 SAMPLE_BYTES = 512
 NAMES_KEPT = 100
 """Different names of unknown messages counted apart; the rest are `other`."""
-ANSWERS: Final = frozenset[type]((Ack, Reject))
+ANSWERS: Final = frozenset((Ack, Reject))
 
 
 class Tally:
