@@ -146,12 +146,11 @@ def baseline(recording: Recording) -> int:
 
 def normalizing(recording: Recording) -> int:
     """CPU ns of typed decode and handlers alone, on the same frames. What ours takes more is hub, books, delivery and the loop."""
-    venue, _ = _ready(recording, mailbox("drop_oldest", 1, 256), "float")
-    lines = {name: line for name, (_, line) in venue.lines.items()}
-    frames = [(lines[s.line]._decode, s.data, lines[s.line].ctx, s.ts) for s in recording.steps if s.frame]
+    _, calls = _ready(recording, mailbox("drop_oldest", 1, 256), "float")
+    frames = [(at._decode, at.ctx, data, ts) for step, (_, data, ts, at) in zip(recording.steps, calls, strict=True) if step.frame]
     gc.collect()
     began = time.process_time_ns()
-    for decode, data, ctx, ts in frames:
+    for decode, ctx, data, ts in frames:
         ctx.ts_recv = ts
         try:
             decode(data, ctx)
@@ -194,9 +193,8 @@ def measure(recording: Recording, rounds: int, peers: Sequence[Peer]) -> tuple[d
     assert len(set(ticks)) == 1, f"{recording.exchange}: {sorted(set(ticks))} ticks in different rounds"
     n = len(recording.steps)
     row: dict[str, Any] = {"exchange": recording.exchange, "messages": n, "ticks": ticks[0]}
-    row |= {
-        f"{key}us": spread(x / n / 1e3 for x in costs[of]) for key, of in (("", "ours"), ("orjson_", "orjson"), ("normalize_", "normalize"))
-    }
+    for key, side in (("us", "ours"), ("normalize_us", "normalize"), ("orjson_us", "orjson")):
+        row[key] = spread(x / n / 1e3 for x in costs[side])
     row |= {"ratio": ratio(costs["ours"], costs["orjson"])}
     row |= {f"{peer.key} to ours": ratio(costs[peer.key], costs["ours"]) for peer in able}
     if kinds:

@@ -1,7 +1,7 @@
 """What a handler may answer besides ticks: controls, from a closed set."""
 
 from collections.abc import Sequence
-from typing import Generic, TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from msgspec import Struct
 
@@ -97,3 +97,8 @@ class Unknown(Struct, frozen=True):
 Control: TypeAlias = Reply | Ready | Ack | Reject | Restart | Broken | Checked[N] | History[N] | Page[N] | Unknown
 Answer: TypeAlias = AnyTick[N] | Control[N]
 Out: TypeAlias = Answer[N] | Sequence[Answer[N]] | None
+
+
+def several(out: Out[Any]) -> Sequence[Any]:
+    """What a handler answered, as a sequence."""
+    return () if out is None else out if isinstance(out, list | tuple) else (out,)

@@ -8,12 +8,13 @@ What comes before the answer that tells its number is held, bounded, and decoded
 Where the messages are numbered too, those that are decoded bring their number along (`seq`). Only of the others it is sought in the bytes.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from streamer.answers import several
 from streamer.decode import HANDLER_ERRORS, After, decoder, plain, slow
 from streamer.errors import BadFrame
 from streamer.spec import Ctx, Decode, Handler, Normalizer, On, Out, Restart, Unknown, UnknownId
@@ -162,7 +163,7 @@ def numbered(
                     for ts_recv, data in held.take(number):
                         ctx.ts_recv = ts_recv
                         try:
-                            answers += listed(read(data, skip + len(number) + over, ctx.mem[number], ctx))
+                            answers += several(read(data, skip + len(number) + over, ctx.mem[number], ctx))
                         except UnknownId:
                             continue
             except HELD_ERRORS:
@@ -177,7 +178,7 @@ def numbered(
             if not data.startswith(mark) or not number.isdigit():
                 answer = slow(data, ctx, other, None)
                 held = ctx.mem.get(HELD)
-                return [*listed(answer), *release(ctx, held)] if held is not None and held.frames else answer
+                return [*several(answer), *release(ctx, held)] if held is not None and held.frames else answer
             if seq_of is not None and NEXT in ctx.mem and (instead := in_line(ctx, seq_of(data, ctx))) is not None:
                 return instead
             channel = ctx.mem.get(number)
@@ -210,8 +211,3 @@ def numbered(
 
     ons = dict.fromkeys(o for shapes in channels.values() for o in shapes.values())
     return Normalizer(compile_, tuple(ons))
-
-
-def listed(out: Out[Any]) -> Sequence[Any]:
-    """A handler's answer as a sequence."""
-    return () if out is None else out if isinstance(out, list | tuple) else (out,)

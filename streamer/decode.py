@@ -13,6 +13,7 @@ import msgspec
 import orjson
 from msgspec import Meta
 
+from streamer.answers import several
 from streamer.errors import BadFrame, BadNumber
 from streamer.spec import BOUND, Checked, Ctx, Decode, Handler, History, Normalizer, On, Out, Page, Unknown, UnknownId
 from streamer.types import BookSnapshot, Tick
@@ -144,11 +145,12 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
             hit = get(found) or resolve(found)
             if hit is None:
                 return slow(data, ctx, other, None)
+            decode, handle = hit
             try:
-                message = hit[0](data)
+                message = decode(data)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
                 return slow(data, ctx, other, e)
-            return hit[1](message, ctx)
+            return handle(message, ctx)
 
         return road
 
@@ -229,7 +231,7 @@ def rest(spec: On, num: type[float] | type[Decimal]) -> Callable[..., Any]:
         except REST_ERRORS as e:
             raise BadFrame(f"REST answer not understood: {type(e).__name__}: {e}", "shape") from None
         if num is Decimal or not isinstance(out, BookSnapshot):
-            check_decimals(out if isinstance(out, list | tuple) else (out,))
+            check_decimals(several(out))
         return out
 
     READERS[spec, num] = read
@@ -253,8 +255,7 @@ def checked(decode: Decode) -> Decode:
 
     def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
         out = decode(data, ctx)
-        if out is not None:
-            check_decimals(out if isinstance(out, list | tuple) else (out,))
+        check_decimals(several(out))
         return out
 
     return road

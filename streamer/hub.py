@@ -45,17 +45,8 @@ class Carrier:
     def push(self, answers: Sequence[Any]) -> list[Any] | None:
         """Take a handler's answers. What comes back is for the engine: controls, and `Need`s."""
         back: list[Any] | None = None
-        routes = self.routes
         for answer in answers:
-            by_symbol = routes.get(answer.__class__)
-            route = by_symbol.get(answer.symbol) if by_symbol is not None else None
-            if route is not None:
-                need = route(answer)
-                if need is None:
-                    continue
-                more: list[Any] | None = [need]
-            else:
-                more = self._stray(answer)
+            more = self.take(answer)
             if more is not None:
                 back = more if back is None else back + more
         return back

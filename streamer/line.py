@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
+from streamer.answers import several
 from streamer.decode import HANDLER_ERRORS, checked
 from streamer.errors import BadFrame
 from streamer.frames import Framing
@@ -25,7 +26,8 @@ NUM: dict[str, type[float] | type[Decimal]] = {"float": float, "decimal": Decima
 SAMPLE_BYTES = 512
 NAMES_KEPT = 100
 """Different names of unknown messages counted apart; the rest are `other`."""
-ANSWERS: Final = frozenset((Ack, Reject))
+NAMING: Final = frozenset((Ack, Reject))
+"""Answers that name a topic, or the number of a command."""
 
 
 class Tally:
@@ -75,13 +77,13 @@ class Line:
         self._answer = feed.ping.answer if feed.ping is not None else None
 
     def _framed(self, framing: Framing, data: bytes, ts_recv: int) -> list[Any] | None:
+        self.tally.frames += 1
         try:
             messages = framing(data)
         except BadFrame as e:
-            self.tally.frames += 1
             return None if data == self._answer else self._bad(e.reason, data, ts_recv)
         back: list[Any] = []
-        self.tally.frames += 1 - len(messages)  # each of them counts itself
+        self.tally.frames -= len(messages)  # each of them counts itself
         for message in messages:
             back += self._message(message, ts_recv) or ()
         return back or None
@@ -110,11 +112,11 @@ class Line:
         return None if out is None else self._answers(out, data, ts_recv)
 
     def _answers(self, out: Any, data: bytes, ts_recv: int) -> list[Any] | None:
-        back = self.carrier.push(out if out.__class__ is list or out.__class__ is tuple else (out,))
+        back = self.carrier.push(several(out))
         for control in back or ():
             if control.__class__ is Unknown:
                 self.tally.name(self.tally.unknown, control.what)
-            elif control.__class__ in ANSWERS and not isinstance(control.key, str | int):
+            elif control.__class__ in NAMING and not isinstance(control.key, str | int):
                 return self._bad("shape", data, ts_recv)  # a list, say, where a topic's name should stand
         return back
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from time import time_ns
 from typing import Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
@@ -70,7 +69,7 @@ class PicowsSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Called from the read callback."""
-        ts_recv = time_ns()
+        ts_recv = time.time_ns()
         self._spoke = True
         kind = frame.msg_type
         if frame.rsv1 | frame.rsv2 | frame.rsv3:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from streamer.answers import several
 from streamer.book_stream import BookSource
 from streamer.decode import rest
 from streamer.errors import BadFrame, IoFailure
@@ -44,7 +45,7 @@ def reader(poll: Poll, exchange: str, market: str, symbols: Symbols, numbers: Nu
     def answers(body: bytes, ts_recv: int, instrument: Any) -> list[Any]:
         ctx.ts_recv = ts_recv
         out = read(body, ctx, instrument if single else None)
-        return [] if out is None else list(out) if isinstance(out, list | tuple) else [out]
+        return list(several(out))
 
     return answers
 

@@ -28,8 +28,7 @@ class Waker:
         box.wake = self._wake
 
     def sleep(self) -> "asyncio.Future[None]":
-        """What to await until the mailbox wakes us: once for all that comes in one turn of the loop. A reader that is cancelled there needs
-        no care: its waiter is done then, and waking it does nothing."""
+        """What to await until the mailbox wakes us: once for all that comes in one turn of the loop."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             raise RuntimeError(f"two tasks read subscription {self._name!r} at once; give each its own")
@@ -37,6 +36,11 @@ class Waker:
         waiter = self._waiter = self._loop.create_future()
         self._box.asleep = True
         return waiter
+
+    def leave(self, waiter: "asyncio.Future[None]") -> None:
+        """Whoever slept here was cancelled. (It may find that another has come since.)"""
+        if self._waiter is waiter:
+            self._box.asleep = False
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -65,7 +69,12 @@ class Ticks:
             except IndexError:
                 if box.closed:
                     self._end()
-            await self._waker.sleep()
+            waiter = self._waker.sleep()
+            try:
+                await waiter
+            except BaseException:
+                self._waker.leave(waiter)
+                raise
 
 
 class Batches:
@@ -88,5 +97,10 @@ class Batches:
         while not len(box):
             if box.closed:
                 self._end()
-            await self._waker.sleep()
+            waiter = self._waker.sleep()
+            try:
+                await waiter
+            except BaseException:
+                self._waker.leave(waiter)
+                raise
         return box.drain(self._most)

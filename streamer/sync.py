@@ -131,7 +131,7 @@ class Sync(Generic[N]):
         bid_keys: list[Any] = bids.keys
         ask_keys: list[Any] = asks.keys
         if self._bounded:
-            few, (low, high) = self._few, self._edge_keys
+            few, (low, high) = self._few, self._edge_keys  # (0 levels are few, too: behind those tests there is a first key)
             if self.noted or len(bid_keys) <= few or len(ask_keys) <= few or bid_keys[0] < low or ask_keys[0] < high:
                 self._cut_off()
         if not (bid_keys and ask_keys and bid_keys[-1] + ask_keys[-1] > 0):  # `crossed`

@@ -242,7 +242,7 @@ async def test_cancelled_anywhere(policy: Policy) -> None:
     await turns()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     reader.read()
-    assert sub.queued == 0
+    assert (sub.queued, sub.box.asleep) == (0, False)
     assert sub.delivered > 300
     assert law(sub)
 
