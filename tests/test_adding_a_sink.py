@@ -5,6 +5,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,8 @@ def test_the_program(project: Path) -> None:
     with simulated("binance") as (_, url):
         out = python(project, "program.py", url.partition("=")[2])
     assert "state='closed'" in out
-    found = sqlite3.connect(project / "trades.db").execute("SELECT exchange, symbol, id FROM trade").fetchall()
+    with closing(sqlite3.connect(project / "trades.db")) as db:
+        found = db.execute("SELECT exchange, symbol, id FROM trade").fetchall()
     assert len(found) > 3
     assert {row[:2] for row in found} == {("binance", "BTC/USDT")}
     assert len({row[2] for row in found}) == len(found)

@@ -51,28 +51,34 @@ async def aside(function: Callable[..., T], *args: Any) -> T:
     """Call what blocks in a thread of its own. Cancelled, it is left to itself; at exit nobody waits for it."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
+    threading.Thread(target=_run, args=(loop, future, function, *args), name="kafka", daemon=True).start()
+    try:
+        return await future
+    finally:
+        del future  # it holds the error, whose traceback holds this frame and those of its callers: a ring that only the collector ends
 
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)  # type: ignore[arg-type]
-        else:
-            future.set_exception(error)
 
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = function(*args)
-        except BaseException as e:  # noqa: BLE001  (it is raised where it is waited for)
-            error = e
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:
-            log.debug("%s came back after the loop had closed", function)
+def _run(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], function: Callable[..., T], *args: Any) -> None:
+    result, error = None, None
+    try:
+        result = function(*args)
+    except BaseException as e:  # noqa: BLE001  (it is raised where it is waited for)
+        error = e
+    try:
+        loop.call_soon_threadsafe(_settle, future, result, error)
+    except RuntimeError:
+        log.debug("%s came back after the loop had closed", function)
+    finally:
+        del future, error  # the traceback holds this frame
 
-    threading.Thread(target=run, name="kafka", daemon=True).start()
-    return await future
+
+def _settle(future: asyncio.Future[T], result: T | None, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)  # type: ignore[arg-type]
+    else:
+        future.set_exception(error)
 
 
 class Relay:
