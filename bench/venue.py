@@ -27,7 +27,7 @@ DEPTH = 500
 TS = 1_700_000_000_000
 
 
-class TradeMsg(Struct, Generic[N]):
+class TradeMsg(Struct, Generic[N], gc=False):
     s: str
     i: int
     p: N
@@ -41,7 +41,7 @@ class WireLevel(Struct, Generic[N], array_like=True, gc=False):
     size: N
 
 
-class BookMsg(Struct, Generic[N]):
+class BookMsg(Struct, Generic[N], gc=False):
     s: str
     seq: int
     b: list[WireLevel[N]]
@@ -63,7 +63,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     return Ack(m["ack"]) if "ack" in m else Unknown("message")
 
 
-NORMALIZE = keyed(after(b'{"ch":"'), {b"trade": on(TradeMsg, trade), b"book": on(BookMsg, book)}, other=other)
+NORMALIZE = keyed(after(b'{"ch":"', steady=True), {b"trade": on(TradeMsg, trade), b"book": on(BookMsg, book)}, other=other)
 
 
 def raw(number: int) -> str:

@@ -221,7 +221,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     return [Ack(x) if "already subscribed" in why else Reject(x, why, fatal=status == 400) for x in blamed] or Unknown(why)
 
 
-NORMALIZE = keyed(after(b'"table":"'), {
+NORMALIZE = keyed(after(b'"table":"', steady=True), {
     b"trade": on(Fills, trades), b"orderBookL2": on(Orders, book), b"quote": on(Bests, quote),
     b"liquidation": on(Forcings, liquidation), b"tradeBin*": on(Table[Row], candle), b"instrument": on(Table[Row], instrument),
 }, other=other)  # fmt: skip

@@ -105,7 +105,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
     return Unknown(str(m["type"]))
 
 
-NORMALIZE = keyed(after(b'"type":"'), {
+NORMALIZE = keyed(after(b'"type":"', steady=True), {
     b"match": on(Match, match), b"last_match": on(Match, last_match), b"snapshot": on(Snapshot, snapshot), b"l2update": on(Update, update),
     b"ticker": on(Row, day),
 }, other=other)  # fmt: skip

@@ -129,7 +129,7 @@ def other(m: Any, ctx: Ctx[N]) -> Out[N]:
 
 
 NORMALIZE = keyed(
-    after(b'"channel":"'),  # in an ack it stands deeper: that fails to decode as data, and goes to `other`
+    after(b'"channel":"', steady=True),  # in an ack it stands deeper: that fails to decode as data, and goes to `other`
     {b"book": on(Books, book), b"trade": on(Trades, trades), b"ticker": on(Push[Row], ticker), b"ohlc": on(Bars, candle)},
     other=other,
 )

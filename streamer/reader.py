@@ -63,18 +63,16 @@ class Ticks:
 
     async def __anext__(self) -> Any:
         box = self._box
-        while True:
-            try:
-                return box.pop()
-            except IndexError:
-                if box.closed:
-                    self._end()
+        while not box._buf and not len(box):
+            if box.closed:
+                self._end()
             waiter = self._waker.sleep()
             try:
                 await waiter
             except BaseException:
                 self._waker.leave(waiter)
                 raise
+        return box.pop()
 
 
 class Batches:

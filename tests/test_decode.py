@@ -1,5 +1,6 @@
 """The two typed forms: digits kept, numbers within reason, and nothing that cannot be understood passes."""
 
+import itertools
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Generic
@@ -47,7 +48,8 @@ def other(m: Any, ctx: Ctx[Any]) -> Any:
 
 
 UNION = union(on(Deal, deal), on(Depth, depth), other=other)
-KEYED = keyed(after(b'"e":"'), {b"trade": on(Deal, deal), b"depth": on(Depth, depth), b"depth_*": on(Depth, depth)}, other=other)
+TABLE = {b"trade": on(Deal, deal), b"depth": on(Depth, depth), b"depth_*": on(Depth, depth)}
+KEYED = keyed(after(b'"e":"'), TABLE, other=other)
 forms = pytest.mark.parametrize("form", [UNION, KEYED], ids=["union", "keyed"])
 both = pytest.mark.parametrize("num", [float, Decimal])
 
@@ -179,6 +181,36 @@ def test_keys_of_a_star_are_remembered_within_bounds() -> None:
     few = Keys({b"depth_*": reader})
     assert few.resolve(b"depth_" + b"x" * KEY_BYTES) == reader
     assert few.exact == {}, "too long to be kept"
+
+
+@both
+def test_a_steady_key_is_found_wherever_it_stands_after_whatever_came_before(num: Any) -> None:
+    frames = [
+        trade("1.5"), trade("2.5"), trade("nan"), b' {"e":"trade","p":"3","q":"1"}', b'{"p":4,"q":1,"e":"trade"}',
+        b'{"e":"trade","ack":"x"}',
+        b'{"e":"depth","b":[["1","2"]]}', b'{"e":"depth_5","b":[["1","2"]]}', b'{"e":"depth_6","b":[["1","2"]]}', b'{"e":"deaths","b":[]}',
+        b'{"e":"depth_' + b"5" * KEY_BYTES + b'","b":[["1","2"]]}', b'{"E":"trade","id":"?"}', b'{"e":"trade', b'{"ack":"y"}', b"", b"{",
+    ]  # fmt: skip
+
+    def outcome(decode: Any, data: bytes) -> str:
+        try:
+            return str(decode(data, Ctx("x", "", Symbols(), num)))
+        except (BadFrame, UnknownId) as e:
+            return repr(e)
+
+    steady, seeking = keyed(after(b'"e":"', steady=True), TABLE, other=other).compile(num), KEYED.compile(num)
+    for first, then in itertools.product(frames, repeat=2):
+        assert outcome(steady, first) == outcome(seeking, first)
+        assert outcome(steady, then) == outcome(seeking, then), f"{then!r} after {first!r}"
+
+
+def test_steady_keys_are_remembered_within_bounds() -> None:
+    reader: Any = (bytes.decode, str)
+    keys = Keys({b"depth_*": reader})
+    keys.stood(b'"e":"' + b"x" * KEY_BYTES, reader)
+    for i in range(2 * KEYS_KEPT):
+        keys.stood(b'"e":"depth_%d"' % i, reader)
+    assert list(keys.spots) == [b'"e":"depth_%d"' % i for i in range(KEYS_KEPT)]
 
 
 @both
