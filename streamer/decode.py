@@ -127,10 +127,9 @@ def _tag_of(message: Any, field: str, enveloped: bool) -> str | int | None:
 def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalizer:
     """A key found in the bytes picks decoder and handler. In a table entry `*` stands for anything; the first entry that fits counts."""
     mark, until, also, steady = key
-    skip = len(mark)
 
-    def elsewhere(data: bytes) -> int:
-        return next((i + len(m) for m in also if (i := data.find(m)) >= 0), -1)
+    def elsewhere(data: bytes) -> bytes:
+        return next((behind for m in also for _, found, behind in (data.partition(m),) if found), b"")
 
     def compile_(num: type[float] | type[Decimal]) -> Decode:
         keys = Keys({k: (decoder(o.wire, num), o.handle) for k, o in table.items()})
@@ -141,20 +140,13 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
             nonlocal spot
             hit = known(data[spot]) if steady else None
             if hit is None:
-                i = data.find(mark) + skip
-                if i < skip:
-                    i = elsewhere(data)
-                    if i < 0:
-                        return slow(data, ctx, other, None)
-                end = data.find(until, i)
-                if end < 0:
-                    return slow(data, ctx, other, None)
-                found = data[i:end]
-                hit = get(found) or resolve(found)
+                before, found, behind = data.partition(mark)  # (`find` takes twice as long, though it copies nothing)
+                key, end, _ = (behind if found else elsewhere(data)).partition(until)
+                hit = (get(key) or resolve(key)) if end else None
                 if hit is None:
                     return slow(data, ctx, other, None)
                 if steady:
-                    spot = slice(i - skip, end + len(until))
+                    spot = slice(len(before), len(before) + len(mark) + len(key) + len(until))
                     keys.stood(data[spot], hit)
             decode, handle = hit
             try:
