@@ -43,14 +43,22 @@ compiled-test: $(READY)
 bench: $(READY)
 	$(PY) -m bench.all $(ARGS)
 
-# what we compare ourselves with, in environments of its own; needs Python 3.11 or 3.12 (cryptofeed 2.4) and Node
+# what we compare ourselves with, in environments of its own; needs Python 3.11 or 3.12 (cryptofeed 2.4) and Node, and 3.13 for cryptofeed 3
+NEWER := $(PY) python3.14 python3.13 $(wildcard $(HOME)/.pyenv/versions/3.1[3-9]*/bin/python)
 bench-peers: $(READY)
 	$(PY) -m venv bench/peers/.venv
 	bench/peers/.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/peers/requirements.txt
 	npm install --prefix bench/peers --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
+	@for candidate in $(NEWER); do \
+		"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 13))' >/dev/null 2>&1 || continue; \
+		"$$candidate" -m venv bench/peers/.venv3 || exit 1; \
+		exec bench/peers/.venv3/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/peers/requirements3.txt; \
+	done; \
+	echo "cryptofeed 3 is left out: it needs Python 3.13 or newer, which none of these is: $(NEWER)"
 
 clean:
-	rm -rf $(VENV) bench/peers/.venv bench/peers/node_modules build dist *__mypyc.*.so streamer/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) bench/peers/.venv bench/peers/.venv3 bench/peers/node_modules build dist *__mypyc.*.so streamer/*.so
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # the build backend is in the lock, so that nothing is fetched for the editable install
 $(READY): pyproject.toml requirements.lock $(PY)

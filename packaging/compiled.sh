@@ -12,7 +12,7 @@ command -v cc >/dev/null || command -v gcc >/dev/null || { echo "no C compiler (
 find "$out" -mindepth 1 -delete
 (cd "$root" && git ls-files -z --cached --others --exclude-standard | xargs -0 sh -c 'for f; do [ ! -e "$f" ] || printf "%s\0" "$f"; done' _ |
     tar -cf - --null -T -) | tar -xf - -C "$out"
-for peers in .venv node_modules; do # what the benchmarks compare with
+for peers in .venv .venv3 node_modules; do # what the benchmarks compare with
     [ ! -e "$root/bench/peers/$peers" ] || ln -s "$root/bench/peers/$peers" "$out/bench/peers/$peers"
 done
 HATCH_BUILD_HOOK_ENABLE_MYPYC=1 "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$out/wheel" "$out"

@@ -134,11 +134,11 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
     def compile_(num: type[float] | type[Decimal]) -> Decode:
         keys = Keys({k: (decoder(o.wire, num), o.handle) for k, o in table.items()})
         get, resolve, known = keys.exact.get, keys.resolve, keys.spots.get
-        spot = slice(0)
+        start = stop = 0
 
         def road(data: bytes, ctx: Ctx[Any]) -> Out[Any]:
-            nonlocal spot
-            hit = known(data[spot]) if steady else None
+            nonlocal start, stop
+            hit = known(data[start:stop]) if steady else None
             if hit is None:
                 before, found, behind = data.partition(mark)  # (`find` takes twice as long, though it copies nothing)
                 key, end, _ = (behind if found else elsewhere(data)).partition(until)
@@ -146,8 +146,8 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
                 if hit is None:
                     return slow(data, ctx, other, None)
                 if steady:
-                    spot = slice(len(before), len(before) + len(mark) + len(key) + len(until))
-                    keys.stood(data[spot], hit)
+                    start, stop = len(before), len(before) + len(mark) + len(key) + len(until)
+                    keys.stood(data[start:stop], hit)
             decode, handle = hit
             try:
                 message = decode(data)

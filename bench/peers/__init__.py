@@ -6,6 +6,7 @@ Each runs in an environment of its own, in one process that stays for all rounds
 import atexit
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -16,6 +17,8 @@ from bench.peers.export import export
 
 HERE = Path(__file__).parent
 PYTHON = HERE / ".venv" / "bin" / "python"
+NEWER = HERE / ".venv3" / "bin" / "python"
+"""For cryptofeed 3, which needs Python 3.13: there only if `make bench-peers` found one."""
 MODULES = HERE / "node_modules"
 
 
@@ -84,6 +87,11 @@ CRYPTOFEED = (
     "2.4, Decimal, book in C; checks sequences on binance*, kucoin, deribit, bitfinex, not on bybit, and lost levels not on bitmex; "
     "looks for no crossed book; an awaited callback for each event; speaks another protocol of coinbase"
 )
+CRYPTOFEED3 = (
+    "Decimal, book in C; checks sequences on binance*, deribit, bitfinex, not on bybit, and on okx by numbers that its recording lacks; "
+    "knows no checksum of okx (bitfinex's recording has none); reads the best bid and ask of each book update by itself, tells a crossed "
+    "book like any other; an awaited callback for each event; has no bitmex, speaks another protocol of coinbase and kucoin"
+)
 BEST = "its user reads the best bid and ask of each book update"
 CHECKED = "and okx's checksums are compared, as ours always are"
 CCXT = (
@@ -110,6 +118,10 @@ def columns() -> list[Column]:
             Column("ccxt", "ccxt.pro", CCXT, ccxt, "each"),
             Column("ccxt_burst", "ccxt.pro, bursts", BURSTS, ccxt, "burst"),
         ]
+    if NEWER.exists():
+        cryptofeed3 = Driver(str(NEWER), str(HERE / "cryptofeed3_pipeline.py"))
+        does = f"3, on Python {minor(NEWER)} while ours runs on {sys.version_info[0]}.{sys.version_info[1]}; {CRYPTOFEED3}"
+        found.append(Column("cryptofeed3", "cryptofeed 3", does, cryptofeed3, "plain"))
     if MODULES.exists():
         tardis = Driver("node", "--expose-gc", str(HERE / "tardis_pipeline.mjs"))
         found += [
@@ -117,6 +129,11 @@ def columns() -> list[Column]:
             Column("tardis_iterator", "tardis, iterator", "through its own async generator, as its streams come", tardis, "iterator"),
         ]
     return found
+
+
+def minor(python: Path) -> str:
+    """Which Python an environment has."""
+    return next(python.parent.parent.glob("lib/python3.*")).name.removeprefix("python")
 
 
 def aiokafka() -> Driver | None:
