@@ -44,8 +44,8 @@ class After(NamedTuple):
 
 def after(mark: bytes, until: bytes = b'"', also: Sequence[bytes] = (), *, steady: bool = False) -> After:
     """The key is what follows `mark`, up to `until`. `also`: other marks, in this order, for messages without it. `steady`: the venue's
-    messages begin with it, and most of them are of one kind; then it is looked for where the last one stood, which costs a quarter of
-    searching (a loss of a third where that fails)."""
+    messages begin with it, and most of them are of one kind: it is looked for first where the last one stood, which takes half as long as
+    searching (and a third longer where that fails)."""
     return After(mark, until, also, steady)
 
 

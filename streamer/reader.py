@@ -63,7 +63,7 @@ class Ticks:
 
     async def __anext__(self) -> Any:
         box = self._box
-        while not box._buf and not len(box):
+        while not box._buf and not len(box):  # what is there mostly lies in the queue, and to look costs no call
             if box.closed:
                 self._end()
             waiter = self._waker.sleep()
