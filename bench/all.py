@@ -25,8 +25,8 @@ NEEDS = {"kafka": ("confluent_kafka", "pip install 'market-streamer[kafka]'")}
 """What a part cannot do without, and how to have it."""
 TWIN = ROOT / "build" / "compiled"
 """Where `make compiled` puts the copy of the tree whose core is compiled."""
-
-
+SOURCES = ("streamer", "feeds", "normalizers", "bench", "bench/peers")
+"""What must be the same in it, for figures of the two to be of one program."""
 AS_HERE = {"STREAMER_RECORDINGS": str(recordings.ROOT)}
 
 
@@ -44,7 +44,7 @@ def there(name: str) -> bool:
 
 def current(twin: Path) -> bool:
     """Is the compiled copy of the sources that are here?"""
-    files = [p.relative_to(ROOT) for package in ("streamer", "bench") for p in (ROOT / package).glob("*.py")]
+    files = [p.relative_to(ROOT) for package in SOURCES for p in (ROOT / package).glob("*.py")]
     return all((twin / file).exists() and filecmp.cmp(ROOT / file, twin / file, shallow=False) for file in files)
 
 

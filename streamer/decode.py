@@ -145,7 +145,7 @@ def keyed(key: After, table: Mapping[bytes, On], *, other: Handler) -> Normalize
                 hit = (get(key) or resolve(key)) if end else None
                 if hit is None:
                     return slow(data, ctx, other, None)
-                if steady:
+                if steady and found:  # behind one of `also` it has no place
                     start, stop = len(before), len(before) + len(mark) + len(key) + len(until)
                     keys.stood(data[start:stop], hit)
             decode, handle = hit

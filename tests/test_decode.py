@@ -230,13 +230,14 @@ class Named(Struct, Generic[N]):
     rep: str = ""
 
 
+@pytest.mark.parametrize("steady", [False, True])
 @both
-def test_a_star_stands_for_anything_and_the_key_may_stand_behind_other_marks(num: Any) -> None:
+def test_a_star_stands_for_anything_and_the_key_may_stand_behind_other_marks(num: Any, steady: bool) -> None:
     def told(name: str) -> Any:
         return on(Named, lambda m, ctx: Unknown(f"{name} {m.p}"))
 
     entries = {b"m.*.trade.x": told("trade"), b"m.*.x": told("other"), b"m.*.k.*": told("bar"), b"m.*": told("rest"), b"m.a.y": told("y")}
-    decode = keyed(after(b'"ch":"', also=(b'"rep":"', b'"topic":"')), entries, other=other).compile(num)
+    decode = keyed(after(b'"ch":"', also=(b'"rep":"', b'"topic":"'), steady=steady), entries, other=other).compile(num)
     ctx: Ctx[Any] = Ctx("x", "", Symbols(), num)
     for key, name in (
         ("m.a.trade.x", "trade"),
